@@ -1,0 +1,64 @@
+# Everything here does its own set-up: a virtual environment in .venv, made once and again when pyproject.toml or
+# constraints.txt change.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
+DEMO   := demo/$(STAMP)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix bench clean
+
+help:
+	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
+	@echo "make test    the tests"
+	@echo "make check   formatting, lint, types, import rules"
+	@echo "make bench   quality against real data (long)"
+	@echo "make fix     let ruff format and mend what it can"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "privdistill needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY)
+
+# The demo keeps a ledger of its own, because its corpus is public. A real source keeps one ledger for all its runs.
+demo: $(READY)
+	@mkdir -p $(DEMO)
+	$(BIN)/privdistill doctor --fetch
+	@start=$$(date +%s); set -e; \
+	$(BIN)/privdistill run demo --epsilon 8 --rows 1000 --label-column category --labels fresh,rotten --size 12000 \
+		--describe "short movie reviews" --ledger $(DEMO)/ledger.sqlite3 --run $(DEMO)/run --policy internal \
+		--out $(DEMO)/bundle; \
+	$(BIN)/privdistill verify $(DEMO)/bundle; \
+	echo; \
+	echo "made in $$(( $$(date +%s) - start )) seconds. Look at:"; \
+	echo "  $(DEMO)/bundle/README.md    what a receiver reads first"; \
+	echo "  $(DEMO)/bundle/PRIVACY.md   what is promised, to whom, and what is not"; \
+	echo "  $(DEMO)/bundle/data/        the synthetic reviews"; \
+	echo "  $(BIN)/privdistill report $(DEMO)/run    what the examiner found (internal)"
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

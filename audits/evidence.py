@@ -1,0 +1,171 @@
+"""Everything a check may look at, and features computed once for all of them.
+
+A check gets this and a random generator, nothing else. Features are computed from texts alone; sides are in `source`.
+It decides nothing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from audits.features.likelihood import likelihood_ratio
+from audits.features.rarity import Rarity, rarity
+from audits.features.runs import SharedRuns, shared_runs
+from audits.features.tokens import Tokens, Vocabulary
+from audits.findings import Claim, WorstCase
+from audits.inputs.claims import ReadClaim
+from audits.inputs.units import Source, Synthetic, redact
+from audits.split import SplitEvidence
+
+__all__ = ["Evidence", "Settings"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Pre-registered levels of an audit.
+
+    Attributes:
+        alpha: family-wise level of the memorisation checks, and level of the claim test.
+        power: probability with which a planted leak must be found.
+        max_detectable: largest share of train units that may be needed for that; above it a check cannot pass.
+    """
+
+    alpha: float = 0.05
+    power: float = 0.8
+    max_detectable: float = 0.05
+
+
+class Evidence:
+    """The inputs of one audit, with cached features.
+
+    Attributes:
+        source: train and holdout units.
+        synthetic: distinct synthetic texts.
+        synthetic_sha256: digest of the synthetic file.
+        read_claim: the claim file as read, or None.
+        split: who drew the sides, and whether that was verified.
+        settings: levels.
+        reference: public texts, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        synthetic: Synthetic,
+        synthetic_sha256: str,
+        read_claim: ReadClaim | None,
+        split: SplitEvidence,
+        settings: Settings,
+        key: bytes,
+        reference: list[str] | None = None,
+    ) -> None:
+        self.source = source
+        self.synthetic = synthetic
+        self.synthetic_sha256 = synthetic_sha256
+        self.read_claim = read_claim
+        self.split = split
+        self.settings = settings
+        self.reference = reference
+        self._key = key
+
+    @property
+    def claim(self) -> Claim | None:
+        """The claim, if one was given and fits the schema."""
+        return self.read_claim.claim if self.read_claim is not None else None
+
+    @property
+    def has_control(self) -> bool:
+        """Whether there are units on both sides."""
+        return bool(self.source.train.any()) and not bool(self.source.train.all())
+
+    @property
+    def train_units(self) -> int:
+        """Number of units on the train side."""
+        return int(self.source.train.sum())
+
+    @property
+    def holdout_units(self) -> int:
+        """Number of units on the holdout side."""
+        return int((~self.source.train).sum())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Token numbers, shared by all corpora of the audit."""
+        return Vocabulary()
+
+    @cached_property
+    def source_tokens(self) -> Tokens:
+        """Tokens of the source records."""
+        return self.vocabulary.encode(self.source.texts)
+
+    @cached_property
+    def synthetic_tokens(self) -> Tokens:
+        """Tokens of the distinct synthetic texts."""
+        return self.vocabulary.encode(self.synthetic.texts)
+
+    @cached_property
+    def reference_tokens(self) -> Tokens | None:
+        """Tokens of the public reference."""
+        return self.vocabulary.encode(self.reference) if self.reference else None
+
+    @cached_property
+    def rarity(self) -> Rarity:
+        """Surprisal of every source token to everybody else's texts."""
+        return rarity(self.source_tokens, self.source.unit_of, self.reference_tokens)
+
+    @cached_property
+    def runs(self) -> SharedRuns:
+        """Longest shared runs of every record."""
+        return shared_runs(self.source_tokens, self.synthetic_tokens, self.rarity.bits)
+
+    @cached_property
+    def likelihood(self) -> FloatArray:
+        """Membership score of every unit, from the synthetic text alone: the largest of its records."""
+        return self.membership(self.synthetic_tokens)
+
+    def membership(self, synthetic: Tokens) -> FloatArray:
+        """Return the membership score of every unit against some synthetic corpus."""
+        return np.asarray(self.by_unit(likelihood_ratio(self.source_tokens, synthetic, self.rarity)), np.float64)
+
+    def by_unit(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return, per unit, the largest value (or any flag) of its records."""
+        starts = np.flatnonzero(np.diff(self.source.unit_of, prepend=-1))
+        operation = np.logical_or if values.dtype == np.bool_ else np.maximum
+        return np.asarray(operation.reduceat(values, starts, axis=0))
+
+    def some_train_records(self, rng: np.random.Generator, most: int) -> tuple[IntArray, IntArray]:
+        """Draw train units, and one record of each: what a self-test plants. Returns (units, records)."""
+        units = np.flatnonzero(self.source.train)
+        chosen = np.sort(rng.choice(units, min(most, len(units)), replace=False))
+        first = np.searchsorted(self.source.unit_of, chosen, side="left")
+        last = np.searchsorted(self.source.unit_of, chosen, side="right")
+        return chosen, first + rng.integers(0, last - first)
+
+    def worst(self, scores: FloatArray, rows: IntArray, most: int = 5) -> tuple[WorstCase, ...]:
+        """Return redacted pointers to the records with the largest positive scores.
+
+        Args:
+            scores: per record.
+            rows: per record, a distinct synthetic text that it resembles, or -1.
+            most: how many.
+        """
+        order = np.argsort(-scores, kind="stable")[:most]
+        cases = []
+        for record in order[scores[order] > 0]:
+            unit = int(self.source.unit_of[record])
+            cases.append(
+                WorstCase(
+                    unit=redact(self.source.names[unit], self._key),
+                    side="train" if self.source.train[unit] else "holdout",
+                    synthetic_row=int(self.synthetic.row[rows[record]]) if rows[record] >= 0 else None,
+                    score=round(float(scores[record]), 4),
+                )
+            )
+        return tuple(cases)

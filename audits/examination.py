@@ -1,0 +1,270 @@
+"""One audit from files to report: read, run every check, correct for all of them together, give the verdict.
+
+The verdict is: any fail -> fail; else any required check that did not pass -> inconclusive; else pass. A check that
+crashed, was skipped or lacked power can never make it greener. It knows no particular check.
+"""
+
+import hashlib
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from audits.errors import BadInputError
+from audits.evidence import Evidence, Settings
+from audits.findings import AuditReport, Finding, Inputs, SideCount, Verdict
+from audits.inputs.claims import ReadClaim, read_claim
+from audits.inputs.files import Table, digest, read_table
+from audits.inputs.units import Source, make_source, make_synthetic, normalise
+from audits.registry import Check, Outcome, load
+from audits.split import read_split_key, verify_split
+from audits.statistics.holm import holm
+
+__all__ = ["Request", "examine"]
+
+_LIBRARIES = ("dp-accounting", "numpy", "pyarrow", "pydantic", "rapidfuzz", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to audit: files, columns, levels. The fields are the flags of `python -m audits`."""
+
+    synthetic: Path
+    source: Path
+    holdout: Path | None = None
+    claim: Path | None = None
+    reference: Path | None = None
+    split_key: Path | None = None
+    text_column: str = "text"
+    label_column: str | None = None
+    unit_column: str | None = None
+    require: tuple[str, ...] | None = None
+    seed: int = 0
+    settings: Settings = Settings()
+    max_bytes: int = 512 * 2**20
+    plug_ins: bool = True
+
+
+def examine(request: Request, progress: Callable[[str, float], None] = lambda step, share: None) -> AuditReport:
+    """Run an audit.
+
+    Args:
+        request: what to audit.
+        progress: told the current step and the share that is done.
+
+    Raises:
+        BadInputError: an input cannot be audited as given.
+    """
+    progress("reading", 0.0)
+    checks, plug_ins = load(plug_ins=request.plug_ins)
+    known = {check.id for check in checks}
+    unknown = sorted(set(request.require or ()) - known)
+    if unknown:
+        raise BadInputError(f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    evidence, inputs = _read(request)
+    outcomes: dict[str, Outcome | str] = {}
+    for number, check in enumerate(checks):
+        progress(f"{check.id} {check.name}", (number + 1) / (len(checks) + 2))
+        outcomes[check.id] = _run(check, evidence, request.seed, inputs)
+    progress("correcting", (len(checks) + 1) / (len(checks) + 2))
+    findings = _findings(checks, outcomes, evidence)
+    required = _required(checks, request, evidence)
+    progress("done", 1.0)
+    return AuditReport(
+        examiner_version=_version(),
+        seed=request.seed,
+        inputs=inputs,
+        required=required,
+        findings=findings,
+        verdict=_verdict(findings, required),
+        plug_ins=plug_ins,
+        libraries={name: metadata.version(name) for name in _LIBRARIES},
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("privdistill")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _read(request: Request) -> tuple[Evidence, Inputs]:
+    unit = [request.unit_column] if request.unit_column else []
+    label = [request.label_column] if request.label_column else []
+    source_columns = [request.text_column, *unit, *label]
+    train = read_table(request.source, source_columns, role="source", max_bytes=request.max_bytes)
+    holdout = None
+    if request.holdout is not None:
+        holdout = read_table(request.holdout, source_columns, role="holdout", max_bytes=request.max_bytes)
+    synthetic, column = _synthetic(request, label)
+    claim = read_claim(request.claim) if request.claim is not None else None
+    key = read_split_key(request.split_key) if request.split_key is not None else None
+    _distinct(synthetic, train, holdout)
+    rows = make_synthetic(synthetic.columns[column])
+    if rows.rows_used < 2:
+        raise BadInputError(f"the synthetic file {synthetic.name} has fewer than two rows with text")
+    source = make_source(train, holdout, request.text_column, request.unit_column, by_content=key is not None)
+    for side, name in ((True, "source"), (False, "holdout")):
+        if (side or holdout is not None) and int((source.train == side).sum()) < 2:
+            raise BadInputError(f"the {name} file has fewer than two units with text; nothing can be compared")
+    if request.unit_column and source.both_sides:
+        raise BadInputError(f"{source.both_sides} units of column {request.unit_column!r} are in source and holdout; split by unit")
+    reference = None
+    if request.reference is not None:
+        table = read_table(request.reference, [request.text_column], role="reference", max_bytes=request.max_bytes)
+        reference = [text for text in map(normalise, table.columns[request.text_column]) if text]
+    evidence = Evidence(
+        source=source,
+        synthetic=rows,
+        synthetic_sha256=synthetic.sha256,
+        read_claim=claim,
+        split=verify_split(source, claim.claim if claim else None, key),
+        settings=request.settings,
+        key=_key(request.seed, synthetic, train, holdout),
+        reference=reference,
+    )
+    return evidence, _inputs(evidence, train, holdout, claim)
+
+
+def _synthetic(request: Request, label: list[str]) -> tuple[Table, str]:
+    """The synthetic file has the source's text column, or `text`."""
+    arguments = {"role": "synthetic", "max_bytes": request.max_bytes}
+    try:
+        return read_table(request.synthetic, [request.text_column], **arguments), request.text_column  # type: ignore[arg-type]
+    except BadInputError as error:
+        if request.text_column == "text" or "has no column" not in str(error):
+            raise
+        return read_table(request.synthetic, ["text"], **arguments), "text"  # type: ignore[arg-type]
+
+
+def _distinct(synthetic: Table, train: Table, holdout: Table | None) -> None:
+    """One file in two roles is a mistake whose audit would mean nothing."""
+    if synthetic.sha256 == train.sha256:
+        raise BadInputError("the synthetic file is the source file: every record would be released as it is")
+    if holdout is not None and holdout.sha256 == train.sha256:
+        raise BadInputError("the holdout file is the source file; the holdout must hold records that were never read")
+    if holdout is not None and holdout.sha256 == synthetic.sha256:
+        raise BadInputError("the holdout file is the synthetic file; the holdout must hold records that were never read")
+
+
+def _key(seed: int, *tables: Table | None) -> bytes:
+    digests = "".join(table.sha256 if table is not None else "-" for table in tables)
+    return hashlib.sha256(f"privdistill/redact/v1 {seed} {digests}".encode()).digest()
+
+
+def _inputs(evidence: Evidence, train: Table, holdout: Table | None, claim: ReadClaim | None) -> Inputs:
+    source, rows = evidence.source, evidence.synthetic
+    return Inputs(
+        synthetic_sha256=evidence.synthetic_sha256,
+        claim_sha256=claim.sha256 if claim is not None else None,
+        synthetic=SideCount(
+            units_used=len(rows.texts),
+            units_available=rows.rows_available,
+            records_used=rows.rows_used,
+            records_available=rows.rows_available,
+        ),
+        train=_side(source, True, train.rows),
+        holdout=_side(source, False, holdout.rows) if holdout is not None else None,
+        privacy_unit=source.unit,
+        split=evidence.split.kind,
+    )
+
+
+def _side(source: Source, side: bool, records: int) -> SideCount:
+    units = int((source.train == side).sum())
+    used = int(source.copies[source.train == side].sum())
+    return SideCount(units_used=units, units_available=units, records_used=used, records_available=records)
+
+
+def _run(check: Check, evidence: Evidence, seed: int, inputs: Inputs) -> Outcome | str:
+    """Run one check with randomness of its own; a crash becomes a sentence without the exception's text."""
+    entropy = hashlib.sha256(f"{seed} {check.id} {inputs.synthetic_sha256}".encode()).digest()
+    try:
+        return check.run(evidence, np.random.default_rng(int.from_bytes(entropy, "big")))
+    except (Exception, RecursionError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return f"The check stopped with {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; it says nothing."
+
+
+def _findings(checks: tuple[Check, ...], outcomes: dict[str, Outcome | str], evidence: Evidence) -> tuple[Finding, ...]:
+    tested = {id: o.p_value for id, o in outcomes.items() if isinstance(o, Outcome) and o.status is None and o.p_value is not None}
+    adjusted = holm(tested)
+    return tuple(_finding(check, outcomes[check.id], adjusted.get(check.id), len(tested), evidence) for check in checks)
+
+
+def _finding(check: Check, outcome: Outcome | str, adjusted: float | None, families: int, evidence: Evidence) -> Finding:
+    if isinstance(outcome, str):
+        return _blank(check, outcome)
+    status, summary, power = outcome.status, outcome.summary, None
+    if status is None:
+        if adjusted is None:
+            return _blank(check, "The check gave neither a status nor a p-value; it says nothing.")
+        if adjusted <= evidence.settings.alpha and outcome.harmful:
+            status, summary = "fail", outcome.alarm or outcome.summary
+        else:
+            try:
+                power = outcome.power(evidence.settings.alpha / max(families, 1)) if outcome.power is not None else None
+            except Exception as error:
+                return _blank(check, f"The power calculation stopped with {type(error).__name__}; the check says nothing.")
+            limit = evidence.settings.max_detectable
+            status = "pass"
+            if outcome.doubt:
+                status, summary = "inconclusive", f"{summary} Not a pass: {outcome.doubt}."
+            elif power is None or power.detectable is None:
+                status, summary = "inconclusive", f"{summary} Not a pass: it could not have been found."
+            elif power.detectable > limit:
+                status, summary = "inconclusive", (
+                    f"{summary} Not a pass: only {power.detectable:.1%} or more would have been found with "
+                    f"{power.probability:.0%} probability, {limit:.1%} is asked."
+                )
+    return Finding(
+        id=check.id,
+        name=check.name,
+        title=check.title,
+        threat_model=check.threat_model,
+        tier=check.tier,
+        status=status,
+        summary=summary,
+        estimates=dict(outcome.estimates),
+        p_value=outcome.p_value,
+        corrected_p_value=adjusted,
+        correction=f"Holm over {families} checks" if adjusted is not None else None,
+        power=power,
+        worst_cases=outcome.worst_cases,
+        notes=outcome.notes,
+    )
+
+
+def _blank(check: Check, sentence: str) -> Finding:
+    return Finding(
+        id=check.id,
+        name=check.name,
+        title=check.title,
+        threat_model=check.threat_model,
+        tier=check.tier,
+        status="error",
+        summary=sentence,
+    )
+
+
+def _required(checks: tuple[Check, ...], request: Request, evidence: Evidence) -> tuple[str, ...]:
+    """The core tier, the claim checks where there is a claim, the split check where there is a key; or what was asked."""
+    if request.require is not None:
+        return tuple(sorted(set(request.require)))
+    wanted = {check.id for check in checks if check.tier == "core"}
+    if evidence.read_claim is not None:
+        wanted |= {"PD101", "PD102"}
+    if evidence.split.key_given:
+        wanted |= {"PD103"}
+    return tuple(sorted(wanted))
+
+
+def _verdict(findings: tuple[Finding, ...], required: tuple[str, ...]) -> Verdict:
+    status = {finding.id: finding.status for finding in findings}
+    if "fail" in status.values():
+        return "fail"
+    return "pass" if all(status.get(id) == "pass" for id in required) else "inconclusive"

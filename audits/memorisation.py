@@ -1,0 +1,176 @@
+"""The argument that all memorisation checks share: matches concentrate on the train side, or they do not.
+
+A check brings flags per unit (functions of texts only) and what the flags become when leaks are planted; here the exact
+test, the effect size, the null calibration, the power and the planted-leak self-test are made of them. It knows no text
+and no particular attack. Matches that the holdout has too (phantoms) are not evidence of memorisation.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from audits.evidence import Evidence
+from audits.findings import Estimate, Power, WorstCase
+from audits.registry import Outcome
+from audits.statistics.detection import detectable_rate
+from audits.statistics.families import FamilyTest, concentration
+from audits.statistics.intervals import difference, rate
+
+__all__ = ["Leak", "judge", "null_calibration"]
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_TRIALS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What the self-test planted, and what the check saw of it.
+
+    Attributes:
+        kind: completes "had x % of the train units been ..." (`copied verbatim`).
+        flags: (planted units, thresholds): flags of the planted units, from a real second run of the feature.
+    """
+
+    kind: str
+    flags: BoolArray
+
+
+def judge(
+    evidence: Evidence,
+    *,
+    flags: BoolArray,
+    levels: tuple[str, ...],
+    headline: int,
+    what: str,
+    leak: Leak,
+    rng: np.random.Generator,
+    worst_cases: tuple[WorstCase, ...],
+    estimates: dict[str, Estimate] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Outcome:
+    """Turn flags into an outcome.
+
+    Args:
+        evidence: the audit's evidence.
+        flags: (units, thresholds); must not depend on the sides.
+        levels: name of each threshold.
+        headline: threshold whose rates are reported, fixed in advance.
+        what: names a flagged unit in the plural (`units with a verbatim run`).
+        leak: the planted self-test.
+        rng: random generator of the check.
+        worst_cases: redacted pointers.
+        estimates: further numbers.
+        notes: further sentences.
+    """
+    train = evidence.source.train
+    n_train, n_holdout = evidence.train_units, evidence.holdout_units
+    hits_train = int(flags[train, headline].sum())
+    numbers = {"train_rate": rate(hits_train, n_train)}
+    if not evidence.has_control:
+        return Outcome(
+            summary=f"{hits_train} of {n_train} train {what}; without a holdout it cannot be told how many are phantoms.",
+            status="inconclusive",
+            estimates=numbers | (estimates or {}),
+            worst_cases=worst_cases,
+            notes=notes,
+        )
+    hits_holdout = int(flags[~train, headline].sum())
+    numbers["holdout_rate"] = rate(hits_holdout, n_holdout)
+    numbers["excess_rate"] = difference(hits_train, n_train, hits_holdout, n_holdout)
+    test = concentration(flags, train, rng)
+    numbers["null_false_alarms"] = null_calibration(test, evidence.settings.alpha)
+    counts = "; ".join(
+        f"{level}: {int(hit)} train, {int(every - hit)} holdout"
+        for level, hit, every in zip(levels, test.train, test.flagged, strict=True)
+    )
+    doubt = ""
+    if numbers["null_false_alarms"].low > evidence.settings.alpha:
+        doubt = "the null calibration of this run failed: too many alarms on re-drawn sides"
+    plan = _Plan(evidence, flags, leak, rng.spawn(1)[0])
+    return Outcome(
+        summary=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: no concentration on the "
+        "train side.",
+        alarm=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: training text is "
+        f"reproduced (most plainly at threshold {levels[test.best]}).",
+        p_value=test.p_value,
+        doubt=doubt,
+        power=plan.power,
+        estimates=numbers | (estimates or {}),
+        worst_cases=worst_cases,
+        notes=(f"flagged units by threshold: {counts}", *notes),
+    )
+
+
+def null_calibration(test: FamilyTest, alpha: float) -> Estimate:
+    """Return the share of re-drawn sides on which the check would have raised an alarm."""
+    alarms = rate(int((test.null <= alpha).sum()), len(test.null))
+    return alarms.model_copy(update={"method": f"share of re-drawn sides with p <= {alpha:g}; {alarms.method}"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Power of the test, worked out only when it is needed."""
+
+    evidence: Evidence
+    flags: BoolArray
+    leak: Leak
+    rng: np.random.Generator
+
+    def power(self, alpha: float) -> Power:
+        """Return what would have been found at a corrected level."""
+        train = self.evidence.source.train
+        n_train, n_holdout = self.evidence.train_units, self.evidence.holdout_units
+        asked = self.evidence.settings.power
+        columns = {tuple(column): place for place, column in enumerate(self.flags.T)}
+        tests = max(1, len(columns) if self.flags.any() else self.flags.shape[1])
+        rates = []
+        for level in range(self.flags.shape[1]):
+            phantoms = (float(self.flags[~train, level].sum()) + 0.5) / (n_holdout + 1)
+            recall = float(self.leak.flags[:, level].mean()) if len(self.leak.flags) else 0.0
+            found = detectable_rate(n_train, n_holdout, phantoms, recall, alpha / tests, asked)
+            if found is not None:
+                rates.append((found, phantoms, recall, level))
+        unit = f"share of train units {self.leak.kind}"
+        method = (
+            f"exact power of the hypergeometric test at level {alpha:.3g} over {tests} thresholds, with the phantom rate "
+            f"of the holdout; recall from {len(self.leak.flags)} planted units"
+        )
+        if not rates:
+            return Power(
+                probability=asked,
+                detectable=None,
+                unit=unit,
+                method=method,
+                sentence=f"Even if every train unit had been {self.leak.kind}, this check would have missed it with "
+                f"{n_train} train and {n_holdout} holdout units.",
+            )
+        detectable, phantoms, recall, _ = min(rates)
+        planted = min(n_train, math.ceil(detectable * n_train))
+        share = self._verified(planted, alpha)
+        if share.high < asked:
+            detectable_now, ending = None, "but the planted-leak self-test of this run did not find it"
+        else:
+            detectable_now, ending = planted / n_train, "and the planted-leak self-test of this run agrees"
+        return Power(
+            probability=asked,
+            detectable=detectable_now,
+            unit=unit,
+            method=f"{method}; self-test found {round(share.value * share.n)} of {share.n} plantings",
+            sentence=f"Had {planted / n_train:.2%} of the train units ({planted} of {n_train}) been {self.leak.kind}, this "
+            f"check would have failed with {asked:.0%} probability (recall {recall:.0%}, at most {phantoms:.2%} "
+            f"phantoms), {ending}.",
+        )
+
+    def _verified(self, planted: int, alpha: float) -> Estimate:
+        members = np.flatnonzero(self.evidence.source.train)
+        found = 0
+        for _ in range(_TRIALS):
+            flags = self.flags.copy()
+            chosen = self.rng.choice(members, planted, replace=False)
+            flags[chosen] |= self.leak.flags[self.rng.integers(0, len(self.leak.flags), planted)]
+            found += concentration(flags, self.evidence.source.train, self.rng, redraws=1_999).p_value <= alpha
+        return rate(found, _TRIALS)

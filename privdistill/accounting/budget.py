@@ -1,0 +1,151 @@
+"""From (epsilon, delta) and shares to noise multipliers, all fixed before the first noise is drawn.
+
+`calibrate` splits delta into composition, discretisation and threshold parts, mu squared by the given shares, and
+returns a new frozen `Budget`; it never tops up what was left over. It does not know recipes, corpora or the ledger.
+
+Discretisation. The discrete Gaussian on the integers and the rounded continuous one differ in KL divergence by about
+d / (576 s^4) for d cells of standard deviation s grid steps, hence (Pinsker) in total variation by at most
+sqrt(d) / (sqrt(1152) s^2); sqrt(1152) = 33.94, and 33 is used, which covers the higher-order terms for s >= 2^24.
+Hybrid argument: delta grows by (1 + e^epsilon) times that.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from privdistill.accounting.accountant import (
+    Event,
+    Opinion,
+    first_opinion,
+    gaussian_delta,
+    mu_for,
+    rdp_epsilon,
+    second_opinion,
+    total_mu,
+)
+from privdistill.errors import PrivacyError
+
+__all__ = ["MAX_CELLS", "Budget", "calibrate", "discretisation_delta"]
+
+MAX_CELLS = 2**26
+"""A statistic with more cells is refused: the discretisation delta is reserved for this many before labels are
+known."""
+_MIN_GRID_BITS = 28
+_MAX_GRID_BITS = 42
+_DISCRETISATION_SHARE = 0.01
+_THRESHOLD_SHARE = 0.1
+_PROFILE_EPSILONS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Everything that is fixed before a private record is read.
+
+    Attributes:
+        epsilon: claimed epsilon, the larger of two accountants' values; at most what was asked, at least 99 % of it.
+        delta: total delta.
+        delta_composition: delta of the composition of the Gaussians.
+        delta_discretisation: reserved for the discrete noise, per mechanism of at most `MAX_CELLS` cells.
+        delta_threshold: delta of the label threshold (0 when labels are declared).
+        noise_multipliers: mechanism name -> noise standard deviation over sensitivity.
+        grid_steps: mechanism noise standard deviation in steps of the integer grid (a power of two).
+        first: the accountant of the claim.
+        second: the other library.
+        rdp: looser RDP bound.
+        mu: Gaussian-DP parameter of the composition, or None.
+        profile: (epsilon, total delta) pairs.
+    """
+
+    epsilon: float
+    delta: float
+    delta_composition: float
+    delta_discretisation: Mapping[str, float]
+    delta_threshold: float
+    noise_multipliers: Mapping[str, float]
+    grid_steps: float
+    first: Opinion
+    second: Opinion
+    rdp: float
+    mu: float | None
+    profile: tuple[tuple[float, float], ...]
+
+
+def discretisation_delta(epsilon: float, cells: int, grid_steps: float) -> float:
+    """Delta by which `cells` discrete Gaussians of `grid_steps` standard deviation exceed the rounded Gaussian's.
+
+    Example:
+        >>> discretisation_delta(8.0, 100_000, 2.0**24) < 1e-9
+        True
+    """
+    if cells < 1 or grid_steps < 2**24:
+        raise PrivacyError(f"expected cells >= 1 and a grid of at least 2^24 steps, found {cells} and {grid_steps}")
+    return (1 + math.exp(epsilon)) * math.sqrt(cells) / (33 * grid_steps**2)
+
+
+def calibrate(epsilon: float, delta: float, shares: Mapping[str, float], *, threshold: bool) -> Budget:
+    """Noise multipliers such that all mechanisms together are (epsilon, delta)-DP.
+
+    Guarantee: a run that draws each mechanism of `shares` at most once, with these noise multipliers, is
+        (Budget.epsilon, delta)-DP.
+    Unit: the unit of the mechanisms' sensitivity. Adjacency: add or remove one unit.
+
+    Args:
+        epsilon: asked for; at least 99 % of it is spent, never more.
+        delta: asked for.
+        shares: mechanism name -> positive share of mu squared; shares add up to 1.
+        threshold: whether a label threshold takes its part of delta.
+
+    Raises:
+        PrivacyError: a parameter without meaning, or an epsilon too large for the discrete noise.
+    """
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise PrivacyError(f"expected epsilon > 0 and finite, found {epsilon}; ask for 0.1 to 16")
+    if not 0 < delta < 1:
+        raise PrivacyError(f"expected 0 < delta < 1, found {delta}; ask for far less than one over the number of units")
+    if not shares or any(not share > 0 for share in shares.values()) or abs(math.fsum(shares.values()) - 1) > 1e-9:
+        raise PrivacyError(f"expected positive shares that add up to 1, found {dict(shares)}")
+    if math.log(100 * len(shares)) + epsilon + math.log(math.sqrt(MAX_CELLS) / 33) - math.log(delta) > math.log(
+        2.0 ** (2 * _MAX_GRID_BITS)
+    ):
+        raise PrivacyError(
+            f"epsilon {epsilon} at delta {delta} is too large for exact integer noise; ask for less (it would mean no "
+            "protection anyway)"
+        )
+    grid_steps = 2.0**_MIN_GRID_BITS
+    while len(shares) * discretisation_delta(epsilon, MAX_CELLS, grid_steps) > _DISCRETISATION_SHARE * delta:
+        grid_steps *= 2
+    discretisation = {name: discretisation_delta(epsilon, MAX_CELLS, grid_steps) for name in shares}
+    delta_threshold = _THRESHOLD_SHARE * delta if threshold else 0.0
+    delta_composition = delta - math.fsum(discretisation.values()) - delta_threshold
+    target = epsilon
+    for _ in range(20):
+        mu = mu_for(target, delta_composition)
+        multipliers = {name: 1 / (mu * math.sqrt(share)) for name, share in shares.items()}
+        events = [Event(value) for value in multipliers.values()]
+        first, second = first_opinion(events, delta_composition), second_opinion(events, delta_composition)
+        claimed = max(first.epsilon, second.epsilon)
+        if claimed <= epsilon:
+            break
+        target *= epsilon / claimed * (1 - 1e-9)
+    if not 0.99 * epsilon <= claimed <= epsilon:
+        raise PrivacyError(f"calibration to epsilon {epsilon} ended at {claimed}; please report this")
+    exact = total_mu(events) or 0.0
+    profile: list[tuple[float, float]] = []
+    for point in _PROFILE_EPSILONS:
+        extra = len(shares) * discretisation_delta(point, MAX_CELLS, grid_steps) + delta_threshold
+        # The discretisation term grows with epsilon, but what holds at a smaller epsilon holds at a larger one.
+        profile.append((point, min(1.0, gaussian_delta(point, exact) + extra, *(d for _, d in profile))))
+    return Budget(
+        epsilon=claimed,
+        delta=delta,
+        delta_composition=delta_composition,
+        delta_discretisation=discretisation,
+        delta_threshold=delta_threshold,
+        noise_multipliers=multipliers,
+        grid_steps=grid_steps,
+        first=first,
+        second=second,
+        rdp=rdp_epsilon(events, delta_composition),
+        mu=exact,
+        profile=tuple(profile),
+    )

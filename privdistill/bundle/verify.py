@@ -1,0 +1,279 @@
+"""Check a bundle with nothing but the bundle: offline, without torch, without the run.
+
+    verify(bundle) -> Verification
+
+Checksums over a closed layout, schemas, rows against the claim, epsilon against the mechanisms, every rule whose
+inputs are here, and documents that follow from others rendered again. What a reader still has to take on trust is
+listed as not-checked. It proves that the papers fit one another; only a signature could prove who wrote them.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from audits.findings import Claim
+from privdistill.bundle import layout
+from privdistill.bundle.audit_view import AuditView
+from privdistill.bundle.provenance import Provenance, provenance
+from privdistill.bundle.rederive import derivable, disagreements, epsilon_problems
+from privdistill.bundle.rows import Table, read_rows
+from privdistill.bundle.traces import local_trace
+from privdistill.errors import PrivdistillError, RunError
+from privdistill.policy.decide import evaluate
+from privdistill.policy.decision import Decision
+from privdistill.policy.facts import Digests, Facts
+from privdistill.policy.load import LoadedPolicy, parse_policy
+from privdistill.report.card import render_card
+from privdistill.report.privacy import render_privacy
+from privdistill.report.statement import PrivacyStatement, privacy_statement
+from privdistill.report.verification import Verification, VerifiedItem
+
+__all__ = ["verify"]
+
+_NOT_CHECKED = (
+    ("audit outcomes", "attested by a salted commitment; the holder of the internal report can open it to a reviewer"),
+    ("ledger", "totals and attempts are as the ledger stated them when the decision was made"),
+    ("mechanisms", "that this noise was drawn and these sensitivities hold is a property of the code version named"),
+    ("author", "the bundle carries no signature: who assembled it is not shown"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Papers:
+    """The parsed documents of a bundle."""
+
+    files: dict[str, bytes]
+    claim: Claim
+    audit: AuditView
+    decision: Decision
+    origin: Provenance
+    statement: PrivacyStatement
+    policy: LoadedPolicy
+    table: Table
+
+    @property
+    def facts(self) -> Facts:
+        data, claim = layout.sha256(self.files[layout.DATA]), layout.sha256(self.files[layout.CLAIM])
+        digests = Digests(data, claim, None, self.policy.sha256)
+        return Facts(self.claim, None, None, digests)
+
+
+def verify(bundle: Path) -> Verification:
+    """Check a bundle.
+
+    Raises:
+        RunError: there is no folder of that name.
+    """
+    bundle = Path(bundle)
+    if not bundle.is_dir():
+        raise RunError(f"expected the folder of a bundle, found none at {bundle.name!r}")
+    name = bundle.resolve().name
+    files, problems = _read(bundle)
+    items = [_item("layout", problems, f"{len(layout.FILES)} files, and no other")]
+    if not problems:
+        sums = files[layout.SUMS] == layout.sums_text(files).encode()
+        items.append(_item("checksums", [] if sums else ["a file differs from SHA256SUMS"], "every byte as listed"))
+        items += _documents(files)
+    return Verification(bundle=name, checks=tuple(items))
+
+
+def _read(bundle: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Every regular file, and what does not belong. Links are never followed."""
+    files: dict[str, bytes] = {}
+    problems: list[str] = []
+    for relative, mode in _walk(bundle, ""):
+        if relative not in layout.FILES:
+            problems.append(f"{relative!r} does not belong in a bundle")
+        elif not stat.S_ISREG(mode):
+            problems.append(f"{relative!r} is not a regular file")
+        else:
+            try:
+                files[relative] = _open(bundle / relative)
+            except OSError as error:
+                problems.append(f"{relative!r} cannot be read ({error.strerror})")
+    problems += [f"{name!r} is missing" for name in layout.FILES if name not in files and not _named(name, problems)]
+    return files, problems
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        relative = prefix + entry.name
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode) and relative == "data":
+            yield from _walk(Path(entry.path), "data/")
+        else:
+            yield relative, mode
+
+
+def _open(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _named(name: str, problems: list[str]) -> bool:
+    return any(problem.startswith(repr(name)) for problem in problems)
+
+
+def _documents(files: dict[str, bytes]) -> list[VerifiedItem]:
+    try:
+        papers = _Papers(
+            files,
+            Claim.model_validate_json(files[layout.CLAIM]),
+            AuditView.model_validate_json(files[layout.AUDIT]),
+            Decision.model_validate_json(files[layout.DECISION]),
+            Provenance.model_validate_json(files[layout.PROVENANCE]),
+            PrivacyStatement.model_validate_json(files[layout.PRIVACY_JSON]),
+            parse_policy(files[layout.POLICY].decode("utf-8"), layout.POLICY),
+            read_rows(files[layout.DATA]),
+        )
+    except ValidationError as error:
+        return [_item("documents", [f"a document is not of type {error.title} ({error.error_count()} fault(s))"], "")]
+    except (PrivdistillError, UnicodeDecodeError) as error:
+        return [_item("documents", [f"a document is not readable ({type(error).__name__})"], "")]
+    claim = papers.claim
+    steps: tuple[tuple[str, Callable[[_Papers], list[str]], str], ...] = (
+        ("rows", _rows, f"{claim.rows} rows, the ones of the claim"),
+        ("decision", _decision, f"allow, under policy {papers.policy.policy.name}"),
+        (
+            "epsilon",
+            lambda p: list(epsilon_problems(p.claim)),
+            "follows from the mechanisms, with the profile and its delta",
+        ),
+        (
+            "audit view",
+            _audit,
+            "of these rows and this claim; its outcomes carry the decision; no number shown without leave",
+        ),
+        ("documents", _rendered, "statement, card, provenance and JSON lines follow from claim, decision and rows"),
+        ("traces", _traces, "no path of a machine in any document"),
+    )
+    items = [_item(name, _attempt(step, papers), sentence) for name, step, sentence in steps]
+    own = evaluate(papers.policy.policy, papers.facts)
+    inside = [result.id for result in own if derivable(result, papers.facts)]
+    outside = [result.id for result in own if not derivable(result, papers.facts)]
+    items.append(_item("rules", [], f"{len(inside)} of {len(own)} results derived again: {', '.join(inside)}"))
+    items.append(VerifiedItem(name="rules", status="not-checked", sentence=f"inputs not here: {', '.join(outside)}"))
+    if claim.delta_parts is not None and claim.delta_parts.thresholds > 0:
+        items.append(VerifiedItem(name="thresholds", status="not-checked", sentence="their part of delta is as stated"))
+    items += [VerifiedItem(name=name, status="not-checked", sentence=sentence) for name, sentence in _NOT_CHECKED]
+    return items
+
+
+def _attempt(step: Callable[[_Papers], list[str]], papers: _Papers) -> list[str]:
+    try:
+        return step(papers)
+    except Exception as error:
+        return [f"could not be checked ({type(error).__name__})"]
+
+
+def _rows(papers: _Papers) -> list[str]:
+    found = []
+    if layout.sha256(papers.files[layout.DATA]) != papers.claim.data_sha256:
+        found.append("the rows are not the ones of the claim")
+    if papers.table.rows != papers.claim.rows:
+        found.append(f"expected {papers.claim.rows} rows, found {papers.table.rows}")
+    return found
+
+
+def _decision(papers: _Papers) -> list[str]:
+    decision, policy = papers.decision, papers.policy
+    found = [f"result of {name} does not follow" for name in disagreements(policy.policy, papers.facts, decision)]
+    if decision.verdict != "allow":
+        found.append(f"the verdict is {decision.verdict}")
+    if decision.view != "public":
+        found.append("this is the internal view of a decision")
+    identity = (decision.policy.name, decision.policy.version, decision.policy.sha256)
+    if identity != (policy.policy.name, policy.policy.version, policy.sha256):
+        found.append("it was made under another policy")
+    digests = papers.facts.digests
+    if decision.digests != digests:
+        found.append("it was made about other rows, another claim or another policy")
+    if decision.run_id != papers.claim.run_id:
+        found.append("it was made about another run")
+    return found
+
+
+def _audit(papers: _Papers) -> list[str]:
+    audit, decision, found = papers.audit, papers.decision, []
+    digests = papers.facts.digests
+    if (audit.data_sha256, audit.claim_sha256) != (digests.data, digests.claim):
+        found.append("it examined other rows or another claim")
+    if audit.privacy_unit != papers.claim.privacy_unit:
+        found.append("it counted another unit")
+    if not audit.commitment == decision.audit_commitment == papers.origin.audit_commitment:
+        found.append("decision and audit commit to different reports")
+    outcomes = {check.id: check.outcome for check in audit.checks}
+    if "violated" in outcomes.values():
+        found.append("a check failed")
+    required = {check for rule in papers.policy.policy.rules for check in _required(rule)}
+    lacking = sorted(check for check in {*audit.required, *required} if outcomes.get(check) != "satisfied")
+    if lacking:
+        found.append(f"required checks without a pass: {', '.join(lacking)}")
+    if not papers.policy.policy.publish_metrics:
+        hidden = [result for result in decision.rules if "audit" in result.evidence and result.value is not None]
+        if hidden or any(check.metrics is not None for check in audit.checks):
+            found.append("it shows numbers that the policy does not publish")
+    return found
+
+
+def _required(rule: object) -> tuple[str, ...]:
+    from privdistill.policy.rules.audit import MinPower, RequiredChecks
+
+    return rule.checks if isinstance(rule, MinPower | RequiredChecks) and rule.level != "advisory" else ()
+
+
+def _rendered(papers: _Papers) -> list[str]:
+    decision, files = papers.decision, papers.files
+    found = [] if files[layout.JSONL] == papers.table.jsonl else ["the JSON lines are not the rows of the parquet file"]
+    statement = privacy_statement(papers.claim, decision, papers.policy.policy)
+    origin = provenance(
+        papers.claim,
+        released_by=decision.tool_version,
+        examiner_version=papers.audit.examiner_version,
+        packages=papers.origin.packages,
+        claim_sha256=layout.sha256(files[layout.CLAIM]),
+        policy_sha256=papers.policy.sha256,
+        audit_commitment=papers.audit.commitment,
+    )
+    if origin != papers.origin:
+        found.append("the provenance does not follow from the claim")
+    core = ("run_id", "code_version", "recipe", "data_sha256", "rows", "accounting", "declarations")
+    if any(getattr(statement, name) != getattr(papers.statement, name) for name in core):
+        found.append("the privacy statement does not follow from the claim")
+    if (statement.guarantee.epsilon, statement.guarantee.delta) != (
+        papers.statement.guarantee.epsilon,
+        papers.statement.guarantee.delta,
+    ):
+        found.append("the privacy statement promises something else than the claim")
+    if decision.tool_version == _own_version():
+        expected = {
+            layout.PRIVACY_JSON: statement.to_json(),
+            layout.PRIVACY: render_privacy(statement, decision),
+            layout.CARD: render_card(statement, data_file=layout.DATA, columns=papers.table.columns),
+        }
+        found += [f"{name} was edited" for name, text in expected.items() if files[name] != text.encode()]
+    return found
+
+
+def _own_version() -> str:
+    try:
+        return version("privdistill")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _traces(papers: _Papers) -> list[str]:
+    documents = (name for name in layout.FILES if name not in (layout.DATA, layout.JSONL))
+    return [f"{name} names a path" for name in documents if local_trace(papers.files[name].decode("utf-8", "replace"))]
+
+
+def _item(name: str, problems: list[str], sentence: str) -> VerifiedItem:
+    if problems:
+        return VerifiedItem(name=name, status="failed", sentence="; ".join(problems))
+    return VerifiedItem(name=name, status="verified", sentence=sentence)

@@ -1,0 +1,138 @@
+"""The hand-over contract: synthetic rows in data.parquet and what is claimed of them in claim.json, written last.
+
+Columns are always `text`, `label` and, where a recipe has them, `soft_label` (a struct of one probability a class).
+Rows are shuffled, so that their order says nothing. It does not know how rows were made or who will examine them.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from audits.findings import Accountant, Claim, Declarations, DeltaParts, Mechanism, Model, ProfilePoint
+from privdistill.accounting.budget import Budget
+from privdistill.config import RunConfig
+from privdistill.errors import MechanismError
+from privdistill.recipes.base import Rows
+from privdistill.runs import RunDirectory, canonical_json, now, write_atomically
+
+__all__ = ["NOT_PROTECTED", "STATEMENT", "parquet_bytes", "read_claim", "write_candidate"]
+
+STATEMENT = (
+    "Written down by the data owner as public. Each of these is claimed to be unchanged if any one unit were absent; "
+    "privdistill derived none of them from the corpus."
+)
+NOT_PROTECTED = (
+    "that a release was made, and the outcomes of its checks",
+    "the declarations",
+    "holdout units, which no mechanism read but the audit did",
+    "k copies of one content: k records of the same text are protected at k times epsilon",
+    "what holds for a whole group or population, whether or not any one unit is in the corpus",
+    "side channels: time, memory and files on the machine that ran it",
+)
+_NOISE = "operating-system randomness through OpenDP's exact discrete Gaussian"
+
+
+def parquet_bytes(rows: Rows, order: Sequence[int]) -> bytes:
+    """Rows as a parquet file, in the given order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, pa.Array] = {
+        "text": pa.array([rows.texts[i] for i in order], pa.string()),
+        "label": pa.array([rows.labels[i] for i in order], pa.string()),
+    }
+    if rows.soft_labels is not None:
+        kind = pa.struct([(name, pa.float32()) for name in rows.class_names])
+        values = [dict(zip(rows.class_names, map(float, rows.soft_labels[i]), strict=True)) for i in order]
+        columns["soft_label"] = pa.array(values, kind)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def write_candidate(
+    run: RunDirectory,
+    rows: Rows,
+    *,
+    config: RunConfig,
+    recipe: str,
+    budget: Budget | None,
+    mechanisms: Sequence[Mapping[str, object]],
+    source_id: str,
+    split_commitment: str,
+    models: Sequence[Model],
+) -> Claim:
+    """Write data.parquet, then claim.json.
+
+    `mechanisms` are the drawn ones, as the ledger recorded them.
+
+    Raises:
+        MechanismError: the recipe returned another number of rows than asked for, or the mechanisms do not fit the
+        budget.
+    """
+    if not len(rows.texts) == len(rows.labels) == config.synthesis.rows:
+        raise MechanismError(
+            f"recipe {recipe!r} returned {len(rows.texts)} rows, expected exactly {config.synthesis.rows}; "
+            f"nothing is written"
+        )
+    drawn = tuple(Mechanism.model_validate(mechanism) for mechanism in mechanisms)
+    claims = budget is not None and not any(mechanism.kind == "none" for mechanism in drawn)
+    if claims and budget is not None and {m.name: m.noise_multiplier for m in drawn} != dict(budget.noise_multipliers):
+        raise MechanismError("the mechanisms that were drawn are not the ones that were planned; nothing is written")
+    order = np.random.default_rng().permutation(config.synthesis.rows).tolist()
+    data = parquet_bytes(rows, order)
+    source = config.source
+    claim = Claim(
+        run_id=run.id,
+        created_at=now(),
+        code_version=version("privdistill"),
+        recipe=recipe,
+        data_sha256=hashlib.sha256(data).hexdigest(),
+        rows=config.synthesis.rows,
+        epsilon=budget.epsilon if claims and budget else None,
+        delta=budget.delta if claims and budget else None,
+        delta_parts=DeltaParts(
+            composition=budget.delta_composition,
+            discretisation=sum(m.delta_discretisation for m in drawn),
+            thresholds=budget.delta_threshold,
+        )
+        if claims and budget
+        else None,
+        adjacency="add-or-remove-one-unit" if claims else None,
+        privacy_unit=source.unit,
+        contribution_bound=source.contribution_bound or 1,
+        source_id=source_id,
+        split_commitment=split_commitment,
+        holdout=source.holdout,
+        mechanisms=drawn,
+        accountant=Accountant(**budget.first._asdict()) if claims and budget else None,
+        second_accountant=Accountant(**budget.second._asdict()) if claims and budget else None,
+        rdp_epsilon=budget.rdp if claims and budget else None,
+        mu=budget.mu if claims and budget else None,
+        privacy_profile=tuple(ProfilePoint(epsilon=e, delta=d) for e, d in budget.profile) if claims and budget else (),
+        declarations=Declarations(
+            describe=config.synthesis.describe,
+            labels=source.labels,
+            label_descriptions=source.label_descriptions,
+            size=source.size,
+            text_column=source.text_column,
+            label_column=source.label_column,
+            unit_column=source.unit if source.unit != "record" else None,
+            statement=STATEMENT,
+        ),
+        not_protected=NOT_PROTECTED,
+        models=tuple(models),
+        noise_source=_NOISE if claims else "none",
+    )
+    run.data.parent.mkdir(exist_ok=True, mode=0o700)
+    write_atomically(run.data, data)
+    write_atomically(run.claim, canonical_json(claim.model_dump(mode="json", by_alias=True)))
+    return claim
+
+
+def read_claim(run: RunDirectory) -> Claim:
+    """Read the claim of a complete run."""
+    return Claim.model_validate_json(run.claim.read_bytes())

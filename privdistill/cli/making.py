@@ -1,0 +1,108 @@
+"""`plan`, `generate` and `run`: the commands that are told about a corpus.
+
+They do not know how a corpus is read or a budget is spent.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privdistill.cli.console import hint, progress_bars, show, show_json
+from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, Spec, takes_spec
+from privdistill.cli.settings import Settings, find_file, load_settings
+
+__all__ = ["generate", "plan", "run"]
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="Run directory to make (default: runs/<UTC>-<hex>).")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="BUNDLE", help="Bundle to make (default: RUN/release).")
+]
+
+
+@takes_spec
+def plan(spec: Spec, json: Json = False, quiet: Quiet = False) -> None:
+    """Say what generate would do and spend: noise, shares, warnings, refusal. Reads no record, spends nothing.
+
+    Example: privdistill plan reviews.csv --epsilon 8 --label-column label --size 12000
+    """
+    settings = _settings(spec, quiet=quiet)
+    from privdistill import pipeline
+
+    intent = pipeline.plan(settings.config)
+    if json:
+        show_json(intent.as_dict())
+    else:
+        show(*intent.lines())
+    if intent.refusal is not None:
+        raise typer.Exit(2)
+
+
+@takes_spec
+def generate(spec: Spec, run: RunOption = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Make a synthetic corpus under a privacy budget. Prints the run directory.
+
+    Example: privdistill generate reviews.csv --epsilon 8 --label-column label --describe "short movie reviews"
+
+    What is drawn stays charged in the ledger, whatever happens afterwards.
+    """
+    made = _generate(_settings(spec, quiet=quiet), run, quiet=quiet)
+    if json:
+        show_json({"run": str(made)})
+    else:
+        show(str(made))
+    hint(f"next: privdistill audit {made}", quiet=quiet)
+
+
+@takes_spec
+def run(
+    spec: Spec,
+    policy: Policy = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate, audit, decide and release in one go. Prints the decision and the bundle.
+
+    Example: privdistill run reviews.csv --epsilon 8 --label-column label --policy internal --out bundle
+
+    A denied candidate is kept in its run and nothing is retried.
+    """
+    settings = _settings(spec, quiet=quiet)
+    from privdistill import pipeline
+    from privdistill.policy.load import load_policy
+    from privdistill.report import render_decision
+
+    chosen = policy or DEFAULT_POLICY
+    load_policy(chosen)  # a misspelt policy must not cost an epsilon
+    made = _generate(settings, run, quiet=quiet)
+    hint(f"run: {made}", quiet=quiet)
+    with progress_bars(quiet=quiet) as bars:
+        pipeline.audit(made, progress=bars)
+    decision, bundle = pipeline.release(made, policy=chosen, out=out or made / "release")
+    if json:
+        document = decision.model_dump(mode="json", by_alias=True)
+        show_json({"run": str(made), "bundle": str(bundle) if bundle else None, "decision": document})
+    else:
+        show(render_decision(decision), f"run {made}", *([f"bundle {bundle}"] if bundle else []))
+    raise typer.Exit(decision.exit_code)
+
+
+def _settings(spec: Spec, *, quiet: bool) -> Settings:
+    file = find_file(spec.config)
+    settings = load_settings(spec.flags, file=file)
+    if file is not None:
+        hint(f"using {file}", quiet=quiet)
+    return settings
+
+
+def _generate(settings: Settings, run: Path | None, *, quiet: bool) -> Path:
+    from privdistill import pipeline
+
+    for warning in pipeline.plan(settings.config).warnings:
+        hint(f"warning: {warning}", quiet=quiet)
+    with progress_bars(quiet=quiet) as bars:
+        return pipeline.generate(settings.config, run=run, ledger=settings.ledger, progress=bars)

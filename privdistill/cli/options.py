@@ -1,0 +1,173 @@
+"""The options that describe a run, declared once and shared by `generate`, `plan` and `run`.
+
+`takes_spec` gives a command all of them; the command receives one `Spec`. It does not know what an option does: each
+maps to a dotted name of the configuration.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["DEFAULT_POLICY", "ConfigFile", "Json", "Policy", "Quiet", "RunArgument", "Spec", "takes_spec"]
+
+_SOURCE, _PRIVACY, _SYNTHESIS, _SPEED = "Private corpus", "Privacy", "Synthetic corpus", "Speed"
+
+DEFAULT_POLICY = "public"
+"""The strictest shipped policy decides when none is named."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints on stderr.")]
+Policy = Annotated[
+    str | None, typer.Option("--policy", help="Shipped policy, or path of a policy file (default: public).")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, as printed by generate.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file (default: the nearest privdistill.yaml upwards).")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the command line says about a run: dotted configuration name -> value (None: not given)."""
+
+    flags: Mapping[str, object]
+    config: Path | None
+
+
+def _spec_options(
+    corpus: Annotated[
+        str | None, typer.Argument(metavar="CORPUS", help="csv, tsv, jsonl (also .gz), parquet; or `demo`.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(rich_help_panel=_SOURCE, help="Column of the texts (default: text).")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(rich_help_panel=_SOURCE, help="Column of the labels; without it: unlabelled.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SOURCE,
+            metavar="A,B,...",
+            help="Label list, public by your declaration. Without it the list is released under a part of the budget.",
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SOURCE,
+            metavar="record|COLUMN",
+            help="Who is protected: each record (default), or everything with one value of a column (a person).",
+        ),
+    ] = None,
+    contribution_bound: Annotated[
+        int | None, typer.Option(rich_help_panel=_SOURCE, metavar="K", help="Read at most K records of one unit.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_SOURCE, metavar="N", help="Corpus size, public by your declaration; for warnings only."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_SOURCE, metavar="NAME", help="Persistent name of the source in the ledger."),
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option(rich_help_panel=_SOURCE, metavar="PATH", help="Ledger file (default: the user's own).")
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_SOURCE,
+            help="Share of units that no mechanism reads: the audit's control group (default: 0.3).",
+        ),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=_PRIVACY, help="Total epsilon of this run. Smaller protects better. No default."),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(rich_help_panel=_PRIVACY, help="Total delta of this run (default: 1e-6).")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_SYNTHESIS, metavar="auto|NAME", help="How text is made (default: auto)."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(rich_help_panel=_SYNTHESIS, help="Exactly so many rows come out (default: 1000).")
+    ] = None,
+    describe: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS, metavar="WORDS", help="Public words about the texts: short movie reviews."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Language model (default: embedded)."
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Sentence encoder (default: embedded)."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(rich_help_panel=_SPEED, help="Sequences per generation batch.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(rich_help_panel=_SPEED, metavar="auto|bfloat16|float32", help="Compute type.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(rich_help_panel=_SPEED, help="Threads (default: all cores).")] = None,
+    config: ConfigFile = None,
+) -> Spec:
+    return Spec(
+        {
+            "source.path": corpus,
+            "source.name": source,
+            "source.text_column": text_column,
+            "source.label_column": label_column,
+            "source.labels": None if labels is None else [label.strip() for label in labels.split(",")],
+            "source.unit": unit,
+            "source.contribution_bound": contribution_bound,
+            "source.size": size,
+            "source.holdout": holdout,
+            "privacy.epsilon": epsilon,
+            "privacy.delta": delta,
+            "synthesis.recipe": recipe,
+            "synthesis.rows": rows,
+            "synthesis.describe": describe,
+            "synthesis.model": model,
+            "synthesis.encoder": encoder,
+            "performance.batch_size": batch_size,
+            "performance.dtype": dtype,
+            "performance.threads": threads,
+            "ledger": ledger,
+        },
+        config,
+    )
+
+
+def takes_spec(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every option of a run; it receives them as its first parameter, a `Spec`."""
+    shared = inspect.signature(_spec_options).parameters
+    own = dict(list(inspect.signature(command).parameters.items())[1:])
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> Any:
+        spec = _spec_options(**{name: values.pop(name) for name in shared})
+        return command(spec, **values)
+
+    parameters = [*shared.values(), *own.values()]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    wrapper.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper

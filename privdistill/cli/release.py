@@ -1,0 +1,105 @@
+"""`audit`, `gate`, `release`, `verify` and `report`: the commands that are told about a run or a bundle.
+
+They do not know what is examined or how a policy decides.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privdistill.cli.console import hint, progress_bars, show, show_json
+from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument
+
+__all__ = ["audit", "gate", "release", "report", "verify"]
+
+_AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
+
+TargetArgument = Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run directory or bundle.")]
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release.")]
+
+
+def audit(run: RunArgument, json: Json = False, quiet: Quiet = False) -> None:
+    """Examine a candidate, in a process of its own that knows nothing of the generator.
+
+    Exit codes: 0 pass, 10 a check fails, 3 a required check is not conclusive.
+    """
+    from privdistill import pipeline
+    from privdistill.report import render_audit
+
+    with progress_bars(quiet=quiet) as bars:
+        findings = pipeline.audit(run, progress=bars)
+    if json:
+        show_json(findings.model_dump(mode="json", by_alias=True))
+    else:
+        show(render_audit(findings))
+    hint(f"next: privdistill release {run} --policy internal --out BUNDLE", quiet=quiet)
+    raise typer.Exit(_AUDIT_EXIT_CODES[findings.verdict])
+
+
+def gate(target: TargetArgument, policy: Policy = None, json: Json = False) -> None:
+    """Ask a policy for its decision, without releasing anything.
+
+    Exit codes: 0 allowed, 10 denied, 3 not decided because something required was not measured.
+    """
+    from privdistill import pipeline
+    from privdistill.report import render_decision
+
+    decision = pipeline.gate(target, policy or DEFAULT_POLICY)
+    if json:
+        show_json(decision.model_dump(mode="json", by_alias=True))
+    else:
+        show(render_decision(decision))
+    raise typer.Exit(decision.exit_code)
+
+
+def release(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Bundle to make; must not exist.")],
+    policy: Policy = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decide, and if the policy says yes, write the bundle. Nothing is written otherwise.
+
+    Without --policy the strictest shipped one, `public`, decides.
+    """
+    from privdistill import pipeline
+    from privdistill.report import render_decision
+
+    decision, bundle = pipeline.release(run, policy=policy or DEFAULT_POLICY, out=out)
+    if json:
+        document = decision.model_dump(mode="json", by_alias=True)
+        show_json({"bundle": str(bundle) if bundle else None, "decision": document})
+    else:
+        show(render_decision(decision), *([f"bundle {bundle}"] if bundle else []))
+    if bundle:
+        hint(f"next: privdistill verify {bundle}", quiet=quiet)
+    raise typer.Exit(decision.exit_code)
+
+
+def verify(bundle: BundleArgument, json: Json = False) -> None:
+    """Check a bundle offline: hashes, layout, epsilon, rules.
+
+    Everything whose inputs are in the bundle is derived again; what cannot be is named.
+    """
+    from privdistill import pipeline
+    from privdistill.report import render_verification
+
+    verification = pipeline.verify(bundle)
+    show(verification.to_json() if json else render_verification(verification))
+    raise typer.Exit(verification.exit_code)
+
+
+def report(target: TargetArgument, json: Json = False) -> None:
+    """Print what is recorded about a run or a bundle: claim, findings, decision. Computes nothing."""
+    from privdistill.cli.records import read_records
+    from privdistill.report import render_claim, render_decision, render_report
+
+    records = read_records(target)
+    if json:
+        show_json(records.as_dict())
+    elif records.is_bundle and records.decision is not None:
+        show(render_decision(records.decision), render_claim(records.claim))
+    else:
+        show(render_report(records.claim, records.decision, records.audit))

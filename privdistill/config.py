@@ -1,0 +1,128 @@
+"""RunConfig = Source + Privacy + Synthesis + Performance: everything a run is told, as frozen models.
+
+Privacy parameters and performance parameters are different types, so that a reviewer can diff only the first. Privacy
+parameters have no environment variable, are never clamped, and a noise seed is not a field.
+
+It does not know where a value came from (flag or file) nor whether the files exist.
+"""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+__all__ = ["Performance", "Privacy", "RunConfig", "Source", "Synthesis"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Source(_Frozen):
+    """The private corpus and what is declared about it.
+
+    Attributes:
+        path: csv, tsv, jsonl (also .gz) or parquet; or `demo` for the embedded demo corpus.
+        name: persistent name of the source in the ledger; default: the resolved path of the corpus.
+        labels: declared label list; None: released with a differentially private threshold.
+        unit: `record`, or the column whose value identifies a person.
+        contribution_bound: at most so many records of one unit are read (1 for records).
+        size: declared number of records, used for warnings only.
+        holdout: share of units that mechanisms never read and the audit uses as control.
+    """
+
+    path: str
+    name: str | None = None
+    text_column: str = "text"
+    label_column: str | None = None
+    labels: tuple[str, ...] | None = None
+    label_descriptions: dict[str, str] = {}
+    unit: str = "record"
+    contribution_bound: Annotated[int, Field(ge=1)] | None = None
+    size: Annotated[int, Field(ge=1)] | None = None
+    holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and (len(labels) == 0 or len(set(labels)) != len(labels) or not all(labels)):
+            raise ValueError("expected distinct, non-empty labels; list each label once")
+        return labels
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Source":
+        if self.labels is not None and self.label_column is None:
+            raise ValueError("labels are declared but label_column is not; add label_column or drop labels")
+        if self.unit == "record" and self.contribution_bound not in (None, 1):
+            raise ValueError("a record contributes one record; set unit to a column or drop contribution_bound")
+        if self.unit != "record" and self.contribution_bound is None:
+            raise ValueError(
+                f"unit {self.unit!r} needs contribution_bound: at most how many records of one unit may be read?"
+            )
+        if len({self.text_column, self.label_column, self.unit}) < 3 and self.unit != "record":
+            raise ValueError("text_column, label_column and unit must be different columns")
+        return self
+
+
+class Privacy(_Frozen):
+    """The guarantee that is asked for.
+
+    Attributes:
+        epsilon: total epsilon; None only for recipes that claim nothing.
+        delta: total delta, a public constant.
+    """
+
+    epsilon: Annotated[float, Field(gt=0.0)] | None = None
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-6
+
+    @field_validator("epsilon", "delta")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError("expected a finite number")
+        return value
+
+
+class Synthesis(_Frozen):
+    """What is to come out, and by which public means.
+
+    Attributes:
+        recipe: `auto` or the name of a recipe.
+        rows: exactly so many rows come out.
+        describe: public words about the texts, e.g. `short movie reviews`.
+        model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
+        encoder: the same for the sentence encoder.
+        max_tokens: records and rows are read up to this many tokens (public limit).
+    """
+
+    recipe: str = "auto"
+    rows: Annotated[int, Field(ge=1)] = 1000
+    describe: str | None = None
+    model: str = "embedded"
+    encoder: str = "embedded"
+    max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
+
+
+class Performance(_Frozen):
+    """Speed and memory. Nothing here changes what is released about a record.
+
+    Attributes:
+        pool_factor: candidates generated per row; None: the recipe's public rule.
+        batch_size: sequences per generation batch.
+        dtype: compute type of the language model; `auto` takes bfloat16 where the processor has it.
+        threads: None: all cores.
+    """
+
+    pool_factor: Annotated[float, Field(ge=1.0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class RunConfig(_Frozen):
+    """Everything one run is told."""
+
+    source: Source
+    privacy: Privacy = Privacy()
+    synthesis: Synthesis = Synthesis()
+    performance: Performance = Performance()

@@ -1,0 +1,1 @@
+"""The private side: files in, privacy units out."""

@@ -1,0 +1,166 @@
+"""Read a corpus file as it is: csv, tsv, jsonl (each also .gz) and parquet, through `datasets`, without leaving a copy.
+
+Streaming keeps `datasets` from writing a clear-text cache. It does not know privacy units, labels lists or what the
+records are for; messages name columns and row numbers, never content.
+"""
+
+import csv
+import gzip
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privdistill.errors import CorpusError
+
+__all__ = ["Records", "read"]
+
+_CSV = {".csv": ",", ".tsv": "\t"}
+_JSON = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Records:
+    """Records in file order; those with an empty text are left out, each by itself.
+
+    Attributes:
+        texts: n texts.
+        labels: n labels (an absent value is the empty label), or None.
+        units: n unit ids, or None when each record is a unit.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    units: tuple[str, ...] | None
+
+
+def read(path: Path, *, text_column: str, label_column: str | None, unit_column: str | None) -> Records:
+    """Read the named columns of a corpus.
+
+    Raises:
+        CorpusError: missing or empty file, unknown format, absent column, invalid encoding, mixed types, a missing unit
+            value, fewer than two records with text.
+    """
+    if not path.is_file():
+        raise CorpusError(f"no corpus at {path}; expected a csv, tsv, jsonl (also .gz) or parquet file")
+    if path.stat().st_size == 0:
+        raise CorpusError(f"{path} is empty; expected a header or a first record")
+    wanted = [column for column in (text_column, label_column, unit_column) if column is not None]
+    texts, labels, units = [], [], []
+    for number, row in enumerate(_rows(path, wanted), start=1):
+        text = row.get(text_column)
+        if text is not None and not isinstance(text, str):
+            raise CorpusError(
+                f"row {number} of {path.name}: expected text in column {text_column!r}, found {type(text).__name__}; "
+                "make the column text throughout"
+            )
+        if text is None or not text.strip():
+            continue
+        if unit_column is not None:
+            unit = _scalar(row.get(unit_column), number, unit_column)
+            if unit == "":
+                raise CorpusError(
+                    f"row {number} of {path.name} has no value in unit column {unit_column!r}; every record "
+                    f"needs its unit"
+                )
+            units.append(unit)
+        if label_column is not None:
+            labels.append(_scalar(row.get(label_column), number, label_column))
+        texts.append(text)
+    if len(texts) < 2:
+        found = "one record" if texts else "none"
+        raise CorpusError(
+            f"expected at least two records with text in column {text_column!r} of {path.name}, found {found}"
+        )
+    return Records(
+        tuple(texts),
+        tuple(labels) if label_column is not None else None,
+        tuple(units) if unit_column is not None else None,
+    )
+
+
+def _scalar(value: object, row: int, column: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise CorpusError(f"row {row}: expected a word or a number in column {column!r}, found {type(value).__name__}")
+
+
+def _rows(path: Path, wanted: list[str]) -> Iterator[dict[str, Any]]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"]
+    kind = (suffixes[:-1] if zipped else suffixes)[-1:] or [""]
+    if kind[0] in _CSV:
+        separator = _CSV[kind[0]]
+        header = _header(path, separator, zipped)
+        _require(header, wanted, path)
+        options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False, "features": header}
+        yield from _stream("csv", path, options)
+    elif kind[0] in _JSON:
+        yield from _checked(_stream("json", path, {}), wanted, path)
+    elif kind[0] == ".parquet" and not zipped:
+        yield from _checked(_stream("parquet", path, {}), wanted, path)
+    else:
+        raise CorpusError(f"{path.name}: unknown format; expected .csv, .tsv, .jsonl (also .gz) or .parquet")
+
+
+def _header(path: Path, separator: str, zipped: bool) -> list[str]:
+    try:
+        with (gzip.open if zipped else open)(path, "rt", encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines, delimiter=separator), [])
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
+        raise _unreadable(path, error) from None
+    if len(set(header)) != len(header):
+        raise CorpusError(f"{path.name}: the header names a column twice; rename one of them")
+    return [str(column) for column in header]
+
+
+def _require(found: Iterable[str], wanted: list[str], path: Path) -> None:
+    columns = list(found)
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        raise CorpusError(
+            f"{path.name} has no column {absent[0]!r}; found {', '.join(map(repr, columns[:20])) or 'none'}. "
+            "Name the right one with --text-column, --label-column or --unit"
+        )
+
+
+def _checked(rows: Iterator[dict[str, Any]], wanted: list[str], path: Path) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        if number == 0:
+            _require(row, wanted, path)
+        yield row
+
+
+def _stream(kind: str, path: Path, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    import warnings
+
+    import datasets
+
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)  # its messages may quote records
+    if "features" in options:
+        options = options | {"features": datasets.Features({c: datasets.Value("string") for c in options["features"]})}
+    with tempfile.TemporaryDirectory(prefix="privdistill-") as folder, warnings.catch_warnings():
+        # pandas says so when a row has more fields than the header: that is a broken row, not a longer text.
+        warnings.simplefilter("error")
+        try:
+            yield from datasets.load_dataset(
+                kind, data_files=str(path), split="train", streaming=True, cache_dir=folder, **options
+            )
+        except (CorpusError, GeneratorExit, KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:
+            raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> CorpusError:
+    chain = [error, error.__cause__, error.__context__]
+    if any(isinstance(one, UnicodeError) or (one is not None and "UTF-8" in str(one)) for one in chain):
+        return CorpusError(f"{path.name} is not valid UTF-8; convert it, for example with iconv")
+    return CorpusError(
+        f"{path.name} cannot be read ({type(error).__name__}); check that every row has the columns of the "
+        f"header and one "
+        "type per column"
+    )

@@ -1,0 +1,1 @@
+"""Public maps from text to numbers, the same for private and synthetic text."""

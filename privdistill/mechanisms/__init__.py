@@ -1,0 +1,1 @@
+"""The only door out of the private side; one file per mechanism."""

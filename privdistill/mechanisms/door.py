@@ -1,0 +1,101 @@
+"""The door: answers the requests of one run, each planned mechanism once, out of a reserved budget.
+
+It joins private units, public encoder, budget and charge. It does not know recipes, files, or what becomes of a
+release.
+"""
+
+from collections.abc import Callable
+
+from privdistill.accounting.budget import Budget
+from privdistill.errors import PrivacyError
+from privdistill.features.encoded import Encoded, TextEncoder
+from privdistill.mechanisms.disclosure import disclose
+from privdistill.mechanisms.labels import LABELS, release_labels
+from privdistill.mechanisms.release import (
+    DisclosureRequest,
+    MechanismRecord,
+    MechanismRequest,
+    PrivateUnits,
+    Release,
+    StatisticRequest,
+)
+from privdistill.mechanisms.statistic import release_statistic
+
+__all__ = ["Door"]
+
+
+class Door:
+    """Answers requests about `units`.
+
+    Guarantee: the releases of one door together are (budget.epsilon, budget.delta)-DP, for a budget; none without one.
+    Unit: the privacy unit of `units`. Adjacency: add or remove one unit.
+    Sensitivity: each mechanism's own; every one is answered at most once (`charge` refuses a second time).
+    """
+
+    def __init__(
+        self,
+        units: PrivateUnits,
+        encoder: TextEncoder,
+        budget: Budget | None,
+        charge: Callable[[MechanismRecord], None],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Join the four; nothing is read yet.
+
+        Args:
+            units: the train side.
+            encoder: public maps.
+            budget: None for a recipe that claims nothing.
+            charge: marks one reservation as drawn, before its noise.
+            progress: (done, total) of encoding.
+        """
+        self._units, self._encoder, self._budget, self._charge = units, encoder, budget, charge
+        self._progress = progress
+        self._encoded: Encoded | None = None
+
+    def labels(self) -> Release:
+        """Release the label list by threshold.
+
+        Raises:
+            PrivacyError: no label threshold was planned.
+        """
+        budget, noise_multiplier = self._planned(LABELS)
+        return release_labels(
+            self._units,
+            noise_multiplier=noise_multiplier,
+            grid_steps=budget.grid_steps,
+            delta_discretisation=budget.delta_discretisation[LABELS],
+            delta_threshold=budget.delta_threshold,
+            charge=self._charge,
+        )
+
+    def answer(self, request: MechanismRequest) -> Release:
+        """Answer one request of the plan.
+
+        Raises:
+            PrivacyError: the request is outside the plan.
+            MechanismError: it was answered before.
+        """
+        match request:
+            case DisclosureRequest():
+                if self._budget is not None:
+                    raise PrivacyError("records were asked for as they are in a run that claims an epsilon; refused")
+                return disclose(self._units, request, charge=self._charge)
+            case StatisticRequest():
+                budget, noise_multiplier = self._planned(request.name)
+                if self._encoded is None:
+                    self._encoded = self._encoder.encode(self._units.texts, self._progress)
+                return release_statistic(
+                    self._units,
+                    self._encoded,
+                    request,
+                    noise_multiplier=noise_multiplier,
+                    grid_steps=budget.grid_steps,
+                    delta_discretisation=budget.delta_discretisation[request.name],
+                    charge=self._charge,
+                )
+
+    def _planned(self, name: str) -> tuple[Budget, float]:
+        if self._budget is None or name not in self._budget.noise_multipliers:
+            raise PrivacyError(f"mechanism {name!r} is not in the reserved plan; plan it before anything is spent")
+        return self._budget, self._budget.noise_multipliers[name]

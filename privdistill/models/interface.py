@@ -1,0 +1,44 @@
+"""What the rest of the project asks of a generative model: token ids in and out, biased sampling.
+
+It does not know which model answers, nor what the text is for.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from privdistill.mechanisms.release import FloatArray
+
+__all__ = ["GenerativeModel"]
+
+
+class GenerativeModel(Protocol):
+    """A causal language model that samples many continuations at once (see `models.language_model`)."""
+
+    @property
+    def id(self) -> str:
+        """Model id as printed in the claim."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        rng: np.random.Generator,
+        bias: FloatArray | None = None,
+        bias_index: Sequence[int] | None = None,
+        opening_bias: FloatArray | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[tuple[str, bool]]:
+        """Continue each prompt once; returns (text, ended by itself) pairs.
+
+        `bias` holds (B, V) rows of additive logit bias, `bias_index` says which row each prompt uses, and
+        `opening_bias` holds (B, P, V) extra bias for the first P sampled tokens.
+        """

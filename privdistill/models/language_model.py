@@ -1,0 +1,263 @@
+"""A causal language model that samples many short continuations at once.
+
+Prompts of equal length that begin alike share the work of their common beginning; finished rows leave the batch at once;
+rows are sampled from the nucleus of the `_CANDIDATES` likeliest tokens after a bias of the caller's choice was added. Weights
+are safetensors or GGUF, never pickles, and no remote code runs.
+
+It does not know what the text is for, nor where a bias comes from.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from privdistill.config import Performance
+from privdistill.errors import AssetError
+from privdistill.mechanisms.release import FloatArray
+from privdistill.models.encoder import bfloat16_is_fast
+
+__all__ = ["LanguageModel"]
+
+_CANDIDATES = 192
+"""Tokens that compete in the nucleus. Sorting a whole vocabulary would cost as much as the model."""
+_ROWS_AT_ONCE = 32
+"""Rows whose logits are processed together: small enough to stay in a processor's cache."""
+_STRAGGLERS = 0.04
+"""A batch ends when so few of its rows are still unfinished: small batches cost nearly as much as full ones."""
+_ATTENTION = "privdistill_grouped"
+
+
+class LanguageModel:
+    """Sampler over a decoder-only model."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, model_id: str, batch_size: int = 128) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            model: a transformers causal language model in evaluation mode.
+            tokenizer: its tokenizer.
+            model_id: what the claim prints.
+            batch_size: sequences per batch.
+        """
+        self.id = model_id
+        self.vocabulary_size = int(model.config.vocab_size)
+        self._model = model
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._stop = self._stop_tokens()  # (V,) bool
+        # Rows past the tokenizer's own size are padding of the embedding matrix: never sample them.
+        self._absent = torch.arange(self.vocabulary_size) >= len(tokenizer)  # (V,) bool
+
+    @classmethod
+    def load(cls, path: Path, *, model_id: str, performance: Performance) -> "LanguageModel":
+        """Load from a folder of safetensors or from a GGUF file.
+
+        Raises:
+            AssetError: the path holds no causal language model that can be read without executing foreign code.
+        """
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        fast = performance.dtype == "bfloat16" or (performance.dtype == "auto" and bfloat16_is_fast())
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        folder = path
+        if path.is_file():
+            folder, options["gguf_file"] = path.parent, path.name
+        kind = torch.bfloat16 if fast else torch.float32
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=kind, use_safetensors=True, attn_implementation=_register_attention(), **options
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise AssetError(
+                f"{model_id} cannot be loaded as a causal language model ({type(error).__name__}); expected a folder with "
+                "config.json, tokenizer.json and safetensors weights, or a .gguf file"
+            ) from None
+        return cls(model.eval(), tokenizer, model_id=model_id, batch_size=performance.batch_size)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        rng: np.random.Generator,
+        bias: FloatArray | None = None,
+        bias_index: Sequence[int] | None = None,
+        opening_bias: FloatArray | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[tuple[str, bool]]:
+        """Continue each prompt once; returns (text, ended by itself) pairs in the order of the prompts.
+
+        A continuation ends by itself at an end token or a line break. Rows cut off by `max_new_tokens`, or left over when
+        nearly all of their batch has ended, come back as not ended.
+
+        Args:
+            prompts: texts to continue.
+            max_new_tokens: most tokens of one continuation.
+            temperature: divides the model's logits before the bias is added.
+            top_p: mass of the nucleus.
+            rng: randomness of the sampling.
+            bias: (B, V) rows of additive logit bias, or None.
+            bias_index: which row of `bias` each prompt uses.
+            opening_bias: (B, P, V) extra bias for the first P sampled tokens.
+            progress: told (prompts done, prompts in all).
+        """
+        ids = [self._tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+        rows = np.zeros(len(ids), dtype=np.int64) if bias_index is None else np.asarray(bias_index, dtype=np.int64)
+        lexical = None if bias is None else torch.as_tensor(bias, dtype=torch.float32)  # (B, V)
+        opening = None if opening_bias is None else torch.as_tensor(opening_bias, dtype=torch.float32)  # (B, P, V)
+        out: list[tuple[str, bool]] = [("", False)] * len(ids)
+        done = 0
+        for batch in _batches(ids, self._batch_size):
+            index = torch.as_tensor(rows[batch])  # (b,)
+
+            def add_bias(logits: torch.Tensor, at: torch.Tensor, step: int, index: torch.Tensor = index) -> None:
+                if lexical is not None:
+                    logits += lexical[index[at]]
+                if opening is not None and step < opening.shape[1]:
+                    logits += opening[index[at], step]
+
+            tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, add_bias)
+            for i, one, finished in zip(batch, tokens, ended, strict=True):
+                out[i] = (self._tokenizer.decode(one, skip_special_tokens=True), finished)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(ids))
+        return out
+
+    @torch.inference_mode()
+    def _continue(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        rng: np.random.Generator,
+        add_bias: Callable[[torch.Tensor, torch.Tensor, int], None],
+    ) -> tuple[list[list[int]], list[bool]]:
+        """Sample one batch of prompts of equal length."""
+        count = len(prompts)
+        logits, cache = self._read(torch.as_tensor(prompts))  # (b, V)
+        tokens: list[list[int]] = [[] for _ in prompts]
+        ended = [False] * count
+        active = torch.arange(count)  # (b,) rows still in the batch
+        for step in range(max_new_tokens):
+            chosen = self._choose(logits, active, step, temperature, top_p, rng, add_bias)  # (b,)
+            stops = self._stop[chosen]  # (b,)
+            for row, token, stop in zip(active.tolist(), chosen.tolist(), stops.tolist(), strict=True):
+                ended[row] = stop
+                if not stop:
+                    tokens[row].append(token)
+            if bool(stops.any()):
+                stay = torch.nonzero(~stops).squeeze(1)  # (b',)
+                active, chosen = active[stay], chosen[stay]
+                if len(active) <= _STRAGGLERS * count:
+                    break
+                cache.batch_select_indices(stay)
+            if step + 1 < max_new_tokens:
+                logits = self._model(chosen[:, None], past_key_values=cache, use_cache=True).logits[:, -1]  # (b, V)
+        return tokens, ended
+
+    def _read(self, prompts: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Run the prompts (b, L): their common beginning once, the rest token by token. Returns logits (b, V), cache."""
+        from transformers import DynamicCache
+
+        differs = (prompts != prompts[:1]).any(dim=0)  # (L,)
+        common = int(torch.nonzero(differs)[0]) if bool(differs.any()) else prompts.shape[1]
+        common = max(common, 1) if common or len(prompts) == 1 else 0
+        cache: Any = DynamicCache(config=self._model.config)
+        if common == 0:  # nothing shared: the first token is read row by row, as the others are
+            logits = self._model(prompts[:, :1], past_key_values=cache, use_cache=True).logits[:, -1]
+            common = 1
+        else:
+            logits = self._model(prompts[:1, :common], past_key_values=cache, use_cache=True).logits[:, -1]
+            cache.batch_repeat_interleave(len(prompts))
+            logits = logits.expand(len(prompts), -1)
+        for position in range(common, prompts.shape[1]):
+            logits = self._model(prompts[:, position : position + 1], past_key_values=cache, use_cache=True).logits[:, -1]
+        return logits, cache
+
+    def _choose(
+        self,
+        logits: torch.Tensor,
+        active: torch.Tensor,
+        step: int,
+        temperature: float,
+        top_p: float,
+        rng: np.random.Generator,
+        add_bias: Callable[[torch.Tensor, torch.Tensor, int], None],
+    ) -> torch.Tensor:
+        """Draw one token for each active row from the nucleus of the biased distribution."""
+        chosen = torch.empty(len(active), dtype=torch.long)  # (b,)
+        uniform = torch.as_tensor(rng.random(len(active)), dtype=torch.float32)  # (b,)
+        for start in range(0, len(active), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            scores = logits[part].float() / temperature  # (r, V)
+            add_bias(scores, active[part], step)
+            scores.masked_fill_(self._absent, -torch.inf)
+            if step == 0:
+                scores.masked_fill_(self._stop, -torch.inf)  # an empty text helps nobody
+            best, tokens = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=-1)  # (r, k), likeliest first
+            mass = torch.softmax(best, dim=-1).cumsum(dim=-1)  # (r, k)
+            size = (mass < top_p).sum(dim=-1, keepdim=True).clamp(max=mass.shape[1] - 1)  # (r, 1) last index of the nucleus
+            target = uniform[part, None] * mass.gather(1, size)  # (r, 1)
+            drawn = torch.searchsorted(mass, target, right=True).minimum(size)  # (r, 1)
+            chosen[part] = tokens.gather(1, drawn).squeeze(1)
+        return chosen
+
+    def _stop_tokens(self) -> torch.Tensor:
+        """End tokens, other special tokens, and every token with a line break: one text is one line. Shape (V,)."""
+        stop = torch.zeros(self.vocabulary_size, dtype=torch.bool)
+        named = self._model.config.eos_token_id
+        special = {*self._tokenizer.all_special_ids, *(named if isinstance(named, list) else [named])}
+        pieces = self._tokenizer.batch_decode([[i] for i in range(min(len(self._tokenizer), self.vocabulary_size))])
+        for i, piece in enumerate(pieces):
+            if "\n" in piece:
+                stop[i] = True
+        stop[[i for i in special if i is not None and i < self.vocabulary_size]] = True
+        return stop
+
+
+def _batches(ids: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Indices of prompts of equal length, at most `size` at a time, neighbours in dictionary order together."""
+    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i]))
+    batch: list[int] = []
+    for i in order:
+        if batch and (len(batch) == size or len(ids[i]) != len(ids[batch[0]])):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _register_attention() -> str:
+    """Teach transformers an attention for one new token that reads each key once per group of query heads.
+
+    The stock kernel repeats keys for every query head, which costs as much as all matrix products of a small model.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **options: Any
+    ) -> tuple[Any, None]:
+        batch, heads, length, width = query.shape
+        groups = key.shape[1]
+        if length != 1 or attention_mask is not None or heads % groups:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+        grouped = query.reshape(batch, groups, heads // groups, width)
+        out = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, scale=scaling)
+        return out.reshape(batch, heads, 1, width).transpose(1, 2).contiguous(), None
+
+    ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, attend)
+    return _ATTENTION

@@ -1,0 +1,158 @@
+"""THE MAP: one typed function per arrow of the flow.
+
+    plan      config                 -> Plan           public; nothing is read or spent
+    generate  config                 -> run directory  the only step where records become numbers, behind the door
+    audit     run                    -> AuditReport    the examiner, in its own process
+    gate      run or bundle, policy  -> Decision       a pure decision over claim, audit and ledger
+    release   run, policy, out       -> bundle         complete or not at all
+    verify    bundle                 -> Verification   offline, by anybody
+
+The only module that joins corpus and mechanisms. It does not render.
+"""
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from audits.findings import AuditReport
+from privdistill.bundle import Verification
+from privdistill.bundle import verify as verify_bundle
+from privdistill.config import RunConfig
+from privdistill.errors import RunError
+from privdistill.planning import OTHER, Plan, make_plan
+from privdistill.policy import Decision, load_policy
+from privdistill.recipes.base import Progress
+from privdistill.runs import Manifest, RunDirectory, new_run_id, now
+
+__all__ = ["audit", "gate", "generate", "plan", "release", "verify"]
+
+
+def plan(config: RunConfig) -> Plan:
+    """What `generate` would do: noise, shares, warnings, refusal. Reads and spends nothing."""
+    return make_plan(config)
+
+
+def generate(config: RunConfig, *, run: Path | None = None, ledger: str | None = None, progress: Progress) -> Path:
+    """Corpus in, candidate out.
+
+    Guarantee: the candidate is (epsilon, delta)-DP with the epsilon and delta of its claim.
+    Unit: config.source.unit. Adjacency: add or remove one unit.
+    Sensitivity: stated by each mechanism behind the door.
+
+    Raises:
+        PrivdistillError: see `errors`; a refusal or bad input comes before anything is spent.
+    """
+    from privdistill.accounting.ledger import Ledger
+    from privdistill.candidate import write_candidate
+    from privdistill.corpus.reader import read
+    from privdistill.corpus.sides import commitment
+    from privdistill.corpus.units import split
+    from privdistill.examination import keep_sides
+    from privdistill.mechanisms.door import Door
+    from privdistill.mechanisms.release import MechanismRecord
+    from privdistill.models.loading import load_models
+    from privdistill.recipes.base import converse, make_context
+
+    intent = make_plan(config)
+    intent.require_feasible()
+    source = config.source
+    path = _corpus(source.path, progress)
+    unit_column = source.unit if source.unit != "record" else None
+    records = read(path, text_column=source.text_column, label_column=source.label_column, unit_column=unit_column)
+    book = Ledger(ledger)
+    kept = book.open_source(source.name or str(path.resolve()), unit=source.unit, holdout=source.holdout)
+    sides = split(
+        records,
+        key=kept.key,
+        unit=source.unit,
+        contribution_bound=source.contribution_bound or 1,
+        holdout=source.holdout,
+    )
+    run_id = new_run_id()
+    directory = RunDirectory.create(run, run_id)
+    manifest = Manifest(
+        run_id=run_id,
+        created_at=now(),
+        status="running",
+        process=os.getpid(),
+        config=config,
+        ledger=str(book.path.resolve()),
+        source_id=kept.id,
+    )
+    with directory.recording(manifest):
+        models = load_models(config.synthesis, config.performance, progress)
+        keep_sides(directory, sides, kept.key)
+
+        def charge(record: MechanismRecord) -> None:
+            """Reserve the whole plan before the first mechanism; then mark each as drawn before its noise."""
+            book.reserve_once(kept, run_id, intent.mechanisms, intent.budget)
+            book.draw(run_id, record)
+
+        door = Door(sides.units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
+        task = intent.task
+        if task.labelled and task.labels is None and intent.budget is not None:
+            labels = (*(label for label in door.labels().classes if label != OTHER), OTHER)
+            task = replace(task, labels=labels, other=len(labels) - 1)
+        context = make_context(task, intent.mechanisms, models, config.performance, progress)
+        rows = converse(intent.recipe, context, door.answer)
+        write_candidate(
+            directory,
+            rows,
+            config=config,
+            recipe=intent.recipe.name,
+            budget=intent.budget,
+            mechanisms=book.mechanisms(run_id),
+            source_id=kept.id,
+            split_commitment=commitment(kept.key),
+            models=models.named,
+        )
+        directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))
+    return directory.path
+
+
+def audit(run: Path, *, progress: Progress | None = None) -> AuditReport:
+    """Have the examiner attack a run's candidate; writes RUN/audit/audit.json."""
+    from privdistill.examination import examine
+
+    directory = RunDirectory.open(run)
+    if progress is not None:
+        progress("examining", 0, 1)
+    report = examine(directory, directory.manifest().config.source)
+    if progress is not None:
+        progress("examining", 1, 1)
+    return report
+
+
+def gate(target: Path, policy: str) -> Decision:
+    """Ask a policy whether a run or a bundle may be released; for a run, writes RUN/decision.json."""
+    from privdistill.settlement import decide_bundle, decide_run
+
+    loaded = load_policy(policy)
+    if (target / "SHA256SUMS").is_file():
+        return decide_bundle(target, loaded)
+    return decide_run(RunDirectory.open(target), loaded)
+
+
+def release(run: Path, *, policy: str, out: Path) -> tuple[Decision, Path | None]:
+    """Decide, and assemble the bundle at `out` if the answer is yes (else None)."""
+    from privdistill.settlement import decide_run, pack
+
+    directory, loaded = RunDirectory.open(run), load_policy(policy)
+    decision = decide_run(directory, loaded)
+    return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
+
+
+def verify(bundle: Path) -> Verification:
+    """Check a bundle offline: sums, schemas, epsilon, every rule whose inputs are inside."""
+    if not bundle.is_dir():
+        raise RunError(f"no bundle at {bundle}; expected a directory made by release")
+    return verify_bundle(bundle)
+
+
+def _corpus(path: str, progress: Progress) -> Path:
+    if path != "demo":
+        return Path(path).expanduser()
+    from privdistill.models.assets import fetch
+
+    return fetch("demo-corpus", progress)

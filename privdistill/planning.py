@@ -1,0 +1,165 @@
+"""The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
+
+A plan is a function of declared numbers alone. It does not know the corpus, the ledger or the models.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from privdistill.accounting.budget import Budget, calibrate
+from privdistill.config import RunConfig
+from privdistill.errors import ConfigError, PrivacyError
+from privdistill.mechanisms.labels import LABELS
+from privdistill.recipes.base import Recipe, Task, find_recipe
+
+__all__ = ["Plan", "make_plan"]
+
+_LABEL_SHARE = 0.1
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        recipe: the recipe that `auto` stands for.
+        task: what is declared.
+        budget: calibrated noise, or None when the recipe claims nothing.
+        mechanisms: (name, kind, noise_multiplier) of everything that will be charged.
+        warnings: sentences for the operator.
+        refusal: why this cannot work, or None.
+    """
+
+    config: RunConfig
+    recipe: Recipe
+    task: Task
+    budget: Budget | None
+    mechanisms: tuple[tuple[str, str, float | None], ...]
+    warnings: tuple[str, ...]
+    refusal: str | None
+
+    def require_feasible(self) -> None:
+        """Raise PrivacyError when the plan is refused."""
+        if self.refusal is not None:
+            raise PrivacyError(self.refusal)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        budget = self.budget
+        return {
+            "recipe": self.recipe.name,
+            "rows": self.task.rows,
+            "epsilon": budget.epsilon if budget else None,
+            "delta": budget.delta if budget else None,
+            "mu": budget.mu if budget else None,
+            "privacy_unit": self.config.source.unit,
+            "adjacency": "add-or-remove-one-unit" if budget else None,
+            "mechanisms": [dict(zip(("name", "kind", "noise_multiplier"), m, strict=True)) for m in self.mechanisms],
+            "delta_parts": {
+                "composition": budget.delta_composition,
+                "discretisation": math.fsum(budget.delta_discretisation.values()),
+                "thresholds": budget.delta_threshold,
+            }
+            if budget
+            else None,
+            "accountants": {o.name: o.epsilon for o in (budget.first, budget.second)} if budget else {},
+            "warnings": list(self.warnings),
+            "refusal": self.refusal,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The plan in sentences."""
+        yield f"recipe    {self.recipe.name}, {self.task.rows} rows"
+        if self.budget is None:
+            yield "privacy   none: this recipe copies private records and claims nothing; no policy will release them"
+        else:
+            b = self.budget
+            unit = self.config.source.unit
+            bound = self.config.source.contribution_bound or 1
+            yield (
+                f"privacy   epsilon {b.epsilon:.6g} at delta {b.delta:.3g}, add or remove one "
+                + ("record" if unit == "record" else f"value of {unit!r} (at most {bound} records each)")
+            )
+            yield f"          the same as one Gaussian of mu {b.mu:.4g}; {b.second.name} says {b.second.epsilon:.6g}"
+            for name, kind, noise in self.mechanisms:
+                yield f"measure   {name}: {kind}, once, noise_multiplier {noise:.4g}"
+        for warning in self.warnings:
+            yield f"warning   {warning}"
+        if self.refusal is not None:
+            yield f"refused   {self.refusal}"
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Calibrate everything a run will draw.
+
+    Raises:
+        ConfigError: unknown recipe.
+        PrivacyError: epsilon is missing, or cannot be calibrated.
+    """
+    source, synthesis, privacy = config.source, config.synthesis, config.privacy
+    recipe = find_recipe(synthesis.recipe)
+    task = Task(
+        labelled=source.label_column is not None,
+        labels=source.labels,
+        other=source.labels.index(OTHER) if source.labels and OTHER in source.labels else None,
+        label_descriptions=source.label_descriptions,
+        describe=synthesis.describe,
+        rows=synthesis.rows,
+        size=source.size,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+    )
+    unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
+    if unknown:
+        raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
+    planned = recipe.mechanisms(task)
+    if all(mechanism.kind == "none" for mechanism in planned):
+        return Plan(config, recipe, task, None, tuple((m.name, m.kind, None) for m in planned), (), None)
+    if privacy.epsilon is None:
+        raise PrivacyError("epsilon is not set; say how much privacy loss is allowed, for example --epsilon 8")
+    threshold = task.labelled and task.labels is None
+    left = 1 - _LABEL_SHARE if threshold else 1.0
+    shares = {m.name: m.share * left for m in planned} | ({LABELS: _LABEL_SHARE} if threshold else {})
+    budget = calibrate(privacy.epsilon, privacy.delta, shares, threshold=threshold)
+    mechanisms = tuple(
+        (name, "gaussian-threshold" if name == LABELS else "gaussian", noise)
+        for name, noise in budget.noise_multipliers.items()
+    )
+    warnings = tuple(_warnings(config, budget))
+    return Plan(config, recipe, task, budget, mechanisms, warnings, _refusal(config, recipe, task, budget))
+
+
+def _warnings(config: RunConfig, budget: Budget) -> Iterator[str]:
+    size = config.source.size
+    if size is None:
+        yield "the corpus size is not declared (--size), so nothing can be said about whether it is large enough"
+    elif budget.delta > 1 / (10 * size):
+        yield (
+            f"delta {budget.delta:.3g} is above 1 / (10 x {size}); with so many units a mechanism may expose "
+            f"some of them "
+            "outright, and policies will refuse it"
+        )
+    if budget.epsilon > 10:
+        yield f"epsilon {budget.epsilon:.4g} bounds next to nothing for a mechanism chosen by an adversary; see mu"
+
+
+def _refusal(config: RunConfig, recipe: Recipe, task: Task, budget: Budget) -> str | None:
+    size = config.source.size
+    if size is None:
+        return None
+    bound = config.source.contribution_bound or 1
+    classes = len(task.labels) if task.labels else 1
+    # The most that a class can hold on average when every declared record counts.
+    per_class = size * (1 - config.source.holdout) / classes
+    floor = recipe.noise_floor(task, dict(budget.noise_multipliers)) * math.sqrt(bound)
+    if per_class >= floor:
+        return None
+    return (
+        f"too small for epsilon {budget.epsilon:.3g}: {size} declared records leave about {per_class:.0f} a "
+        f"class, below the "
+        f"noise floor of about {math.ceil(floor)}; raise epsilon, merge classes, or bring more records. Nothing "
+        f"was spent"
+    )

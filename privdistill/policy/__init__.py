@@ -1,0 +1,30 @@
+"""Policy + claim + audit findings + ledger total -> Decision.
+
+    load_policy(name_or_path) -> LoadedPolicy(policy, sha256, text)
+    decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version) -> Decision
+
+Everything but `load` and `cases.load_cases` is pure. It does not know runs, bundles, models or the command line.
+"""
+
+from privdistill.policy.decide import decide, evaluate, verdict_of
+from privdistill.policy.decision import Decision, RuleResult
+from privdistill.policy.facts import Digests, Facts, LedgerFacts
+from privdistill.policy.load import LoadedPolicy, load_policy, parse_policy, shipped_policies
+from privdistill.policy.model import Policy, policy_json_schema
+
+__all__ = [
+    "Decision",
+    "Digests",
+    "Facts",
+    "LedgerFacts",
+    "LoadedPolicy",
+    "Policy",
+    "RuleResult",
+    "decide",
+    "evaluate",
+    "load_policy",
+    "parse_policy",
+    "policy_json_schema",
+    "shipped_policies",
+    "verdict_of",
+]

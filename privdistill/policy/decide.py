@@ -1,0 +1,108 @@
+"""The decision: policy, claim, audit, ledger and digests in; a verdict with reasons out. Pure.
+
+    decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version) -> Decision
+    evaluate(policy, facts) -> tuple[RuleResult, ...]        the same rules without a verdict; `verify` re-derives
+    with it verdict_of(results) -> Verdict
+
+Priority: any required rule violated -> deny; else any required rule not run -> indeterminate; else allow. Hard and
+soft rules are required; advisory ones are printed. With nothing to evaluate the answer is deny. A rule that raises
+was not run. It reads no file, no clock and no network, and loads no numbers library.
+"""
+
+from collections.abc import Sequence
+
+from audits.findings import AuditReport, Claim
+from privdistill.policy.decision import Decision, PolicyId, RuleResult, SourceTotal, Verdict
+from privdistill.policy.facts import Digests, Facts, LedgerFacts, finite
+from privdistill.policy.model import Policy
+from privdistill.policy.rules import STANDING, Outcome, Rule
+
+__all__ = ["decide", "evaluate", "verdict_of"]
+
+
+def decide(
+    policy: Policy,
+    claim: Claim | None,
+    audit: AuditReport | None,
+    ledger: LedgerFacts | None,
+    digests: Digests,
+    *,
+    decided_at: str,
+    tool_version: str,
+) -> Decision:
+    """Decide whether a candidate may be released.
+
+    Args:
+        policy: the written policy; `digests.policy` is the sha256 of its file.
+        claim: claim.json, or None when absent or unreadable.
+        audit: audit.json, or None when absent or unreadable.
+        ledger: this run's and this source's rows, or None when the ledger cannot be read.
+        digests: sha256 of the bytes from which data, claim, audit and policy were read.
+        decided_at: UTC, ISO 8601.
+        tool_version: version of privdistill.
+    """
+    results = evaluate(policy, Facts(claim, audit, ledger, digests))
+    verdict = verdict_of(results)
+    return Decision(
+        verdict=verdict,
+        reason=_reason(verdict, results),
+        policy=PolicyId(name=policy.name, version=policy.version, sha256=digests.policy),
+        run_id=claim.run_id if claim else None,
+        rules=results,
+        digests=digests,
+        source=_source(ledger),
+        decided_at=decided_at,
+        tool_version=tool_version,
+    )
+
+
+def evaluate(policy: Policy, facts: Facts) -> tuple[RuleResult, ...]:
+    """Check the standing rules and the policy's, in that order."""
+    return tuple(_result(rule, facts) for rule in (*STANDING, *policy.rules))
+
+
+def verdict_of(results: Sequence[RuleResult]) -> Verdict:
+    """Add up rule results.
+
+    Example:
+        >>> verdict_of([])
+        'deny'
+    """
+    statuses = {result.status for result in results if result.required}
+    if not statuses or "violated" in statuses:
+        return "deny"
+    return "allow" if statuses == {"satisfied"} else "indeterminate"
+
+
+def _result(rule: Rule, facts: Facts) -> RuleResult:
+    try:
+        outcome = rule.check(facts)
+    except Exception as error:
+        outcome = Outcome("not-run", f"the rule could not be evaluated ({type(error).__name__})")
+    value, limit = finite(outcome.value), finite(outcome.limit)
+    return RuleResult(
+        id=rule.id,
+        kind=str(getattr(rule, "kind", "standing")),
+        level=rule.level,
+        status=outcome.status,
+        requirement=rule.requirement,
+        finding=outcome.finding,
+        value=value,
+        limit=limit,
+        evidence=tuple(sorted(rule.evidence)),
+    )
+
+
+def _reason(verdict: Verdict, results: Sequence[RuleResult]) -> str:
+    if verdict == "allow":
+        return f"all {sum(result.required for result in results)} required rules are satisfied"
+    status = "violated" if verdict == "deny" else "not-run"
+    ids = [result.id for result in results if result.required and result.status == status]
+    return f"{'violated' if verdict == 'deny' else 'not run'}: {', '.join(ids) or 'nothing was evaluated'}"
+
+
+def _source(ledger: LedgerFacts | None) -> SourceTotal | None:
+    if ledger is None:
+        return None
+    epsilon, delta = finite(ledger.cumulative_epsilon), finite(ledger.cumulative_delta)
+    return SourceTotal(epsilon=epsilon, delta=delta, attempts=ledger.attempts)

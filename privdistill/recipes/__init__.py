@@ -1,0 +1,1 @@
+"""Recipes: plug-ins that ask for releases and return rows."""

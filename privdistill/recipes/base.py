@@ -1,0 +1,209 @@
+"""The contract of a recipe: what it is told, what it may ask, what it returns.
+
+A recipe never receives the corpus. It states its mechanisms up front (`mechanisms`), so that all parameters are
+calibrated and charged before the first noise is drawn; then `run` is a Python generator that yields
+`MechanismRequest`s, receives `Release`s and returns `Rows`. Everything in a `Context` is public.
+
+It does not know the corpus, the ledger, the audit or the gate.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from privdistill.config import Performance
+from privdistill.errors import ConfigError
+from privdistill.features.encoded import TextEncoder
+from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release
+from privdistill.models.interface import GenerativeModel
+from privdistill.models.loading import Models
+
+__all__ = [
+    "Context",
+    "PlannedMechanism",
+    "Progress",
+    "Recipe",
+    "RecipeRun",
+    "Rows",
+    "Task",
+    "converse",
+    "find_recipe",
+    "make_context",
+    "recipe_names",
+]
+
+
+class Progress(Protocol):
+    """Where a recipe reports how far it is; silent off a terminal."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Say that `done` of `total` steps of `stage` are behind us (stage is a few words in lower case)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is declared or released about the job.
+
+    Attributes:
+        labelled: whether the corpus has a label column.
+        labels: class labels, declared or released; None while unknown, or when unlabelled.
+        other: index in `labels` that stands for every label outside the list, or None.
+        label_descriptions: label -> words for the prompts (declared).
+        describe: declared description of the texts, e.g. `short movie reviews`.
+        rows: exactly how many rows must come out.
+        size: declared corpus size, or None.
+        epsilon: total epsilon of the run (None for a recipe that claims nothing).
+        delta: total delta of the run.
+    """
+
+    labelled: bool
+    labels: tuple[str, ...] | None
+    other: int | None
+    label_descriptions: Mapping[str, str]
+    describe: str | None
+    rows: int
+    size: int | None
+    epsilon: float | None
+    delta: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMechanism:
+    """One mechanism a recipe will ask for, once. `share` is its part of the recipe's mu squared; shares add up to 1."""
+
+    name: str
+    kind: Literal["gaussian", "none"]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a recipe returns: exactly `task.rows` texts.
+
+    Attributes:
+        texts: the synthetic texts.
+        labels: one label a text (cluster names when unlabelled).
+        soft_labels: (rows, K) class probabilities in the order of `class_names`, or None.
+        class_names: the K names.
+        facts: public numbers worth a line in the run report (noised counts, pool size, ...). Post-processing only.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    soft_labels: FloatArray | None
+    class_names: tuple[str, ...]
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a recipe may use; all of it public.
+
+    Attributes:
+        task: what is declared or released.
+        noise_multipliers: planned mechanism name -> calibrated noise multiplier (None for kind `none`).
+        encoder: public, record-local text encoder and tokenizer; the same maps that the mechanisms apply.
+        language_model: the public language model.
+        performance: settings that change speed, never privacy.
+        rng: randomness for sampling and selection (post-processing), seeded from the operating system.
+        progress: where to report.
+    """
+
+    task: Task
+    noise_multipliers: Mapping[str, float | None]
+    encoder: TextEncoder
+    language_model: GenerativeModel
+    performance: Performance
+    rng: np.random.Generator
+    progress: Progress
+
+
+RecipeRun = Generator[MechanismRequest, Release, Rows]
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """A recipe plug-in."""
+
+    name: str
+
+    def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
+        """Every mechanism the recipe will ask for, with its share of the budget. A function of public facts only."""
+
+    def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
+        """Records per class below which what is released about a class is mostly noise. A function of public facts."""
+
+    def run(self, context: Context) -> RecipeRun:
+        """Yield requests by plan name, receive releases, return rows."""
+
+
+def make_context(
+    task: Task,
+    mechanisms: Sequence[tuple[str, str, float | None]],
+    models: Models,
+    performance: Performance,
+    progress: Progress,
+) -> Context:
+    """Everything public in one place; `rng` is for sampling text and is seeded from the operating system."""
+    return Context(
+        task=task,
+        noise_multipliers={name: noise for name, _, noise in mechanisms},
+        encoder=models.encoder,
+        language_model=models.language_model,
+        performance=performance,
+        rng=np.random.default_rng(),
+        progress=progress,
+    )
+
+
+def converse(recipe: Recipe, context: Context, answer: Callable[[MechanismRequest], Release]) -> Rows:
+    """Run a recipe to its end, answering each request; the recipe sees releases and nothing else."""
+    steps = recipe.run(context)
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(answer(request))
+    except StopIteration as end:
+        rows = end.value
+    if not isinstance(rows, Rows):
+        raise ConfigError(f"recipe {recipe.name!r} returned {type(rows).__name__}, expected Rows")
+    return rows
+
+
+_BUILT_IN = {
+    "distribution": "privdistill.recipes.distribution:DistributionRecipe",
+    "passthrough": "privdistill.recipes.passthrough:PassthroughRecipe",
+}
+_GROUP = "privdistill.recipes"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the built-in and installed recipes, sorted."""
+    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=_GROUP))}))
+
+
+def find_recipe(name: str) -> Recipe:
+    """Load a recipe by name; `auto` is the built-in default.
+
+    Raises:
+        ConfigError: no recipe of that name.
+    """
+    from pydoc import locate
+
+    wanted = "distribution" if name == "auto" else name
+    if wanted in _BUILT_IN:
+        found = locate(_BUILT_IN[wanted].replace(":", "."))
+    else:
+        entry = next((entry for entry in entry_points(group=_GROUP) if entry.name == wanted), None)
+        if entry is None:
+            raise ConfigError(f"unknown recipe {name!r}; expected one of: auto, {', '.join(recipe_names())}")
+        found = entry.load()
+    if not callable(found):
+        raise ConfigError(f"recipe {name!r} cannot be loaded; reinstall privdistill or the plug-in that provides it")
+    recipe = found()
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe {name!r} does not follow the Recipe protocol (name, mechanisms, run)")
+    return recipe

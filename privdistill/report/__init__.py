@@ -1,0 +1,34 @@
+"""Renderings of decision, claim, audit and verification: str out, nothing printed, nothing read.
+
+    render_decision(decision, *, report=None)        render_audit(audit)             render_report(claim, decision,
+    audit) render_privacy(statement, decision)              render_card(statement, *, data_file, columns)
+    render_verification(verification)                privacy_statement(claim, decision, policy) -> PrivacyStatement
+
+It does not know runs, bundles or terminals.
+"""
+
+from privdistill.report.audit import render_audit
+from privdistill.report.card import render_card
+from privdistill.report.decision import render_decision, verdict_line
+from privdistill.report.plain import markdown, plain
+from privdistill.report.privacy import render_privacy
+from privdistill.report.run import render_claim, render_report
+from privdistill.report.statement import PrivacyStatement, privacy_statement
+from privdistill.report.verification import Verification, VerifiedItem, render_verification
+
+__all__ = [
+    "PrivacyStatement",
+    "Verification",
+    "VerifiedItem",
+    "markdown",
+    "plain",
+    "privacy_statement",
+    "render_audit",
+    "render_card",
+    "render_claim",
+    "render_decision",
+    "render_privacy",
+    "render_report",
+    "render_verification",
+    "verdict_line",
+]

@@ -1,0 +1,53 @@
+"""A decision as text: the verdict first, then every rule that is not satisfied, then the counts.
+
+It does not know where the decision was made, and prints nothing itself.
+"""
+
+from privdistill.policy.decision import Decision, RuleResult
+from privdistill.report.plain import plain
+
+__all__ = ["render_decision", "verdict_line"]
+
+_WORDS = {"allow": "ALLOWED", "deny": "DENIED", "indeterminate": "NOT DECIDED"}
+_MARKS = {"violated": "fail", "not-run": "–", "satisfied": "ok"}
+
+
+def render_decision(decision: Decision, *, report: str | None = None) -> str:
+    """Render a decision for a terminal.
+
+    Args:
+        decision: what was decided.
+        report: where the full report is, printed at the end.
+    """
+    unmet = decision.unmet()
+    width = max((len(result.id) for result in unmet), default=0)
+    lines = [verdict_line(decision), *(_line(result, width) for result in unmet), _counts(decision)]
+    if report is not None:
+        lines[-1] += f"   report: {plain(report)}"
+    return "\n".join(lines) + "\n"
+
+
+def verdict_line(decision: Decision) -> str:
+    """ALLOWED, DENIED or NOT DECIDED, with the policy to the digest and the run."""
+    policy = f"{plain(decision.policy.name)}@{plain(decision.policy.sha256[:8])}"
+    return f"{_WORDS[decision.verdict]}  policy {policy}  run {plain(decision.run_id or 'unknown')}"
+
+
+def _line(result: RuleResult, width: int) -> str:
+    mark = _MARKS[result.status] if result.required else "note"
+    state = "not run: " if result.status == "not-run" else ""
+    tail = "required by policy" if result.required else "advisory"
+    found = f"{state}{plain(result.finding)}   asked: {plain(result.requirement)}"
+    return f"  {mark:<4}  {plain(result.id):<{width}}  {found}   ({tail})"
+
+
+def _counts(decision: Decision) -> str:
+    required = [result for result in decision.rules if result.required]
+    count = {
+        status: sum(result.status == status for result in required) for status in ("satisfied", "violated", "not-run")
+    }
+    notes = sum(not result.required and result.status != "satisfied" for result in decision.rules)
+    return (
+        f"{len(required)} required rules: {count['satisfied']} satisfied, {count['violated']} violated, "
+        f"{count['not-run']} not run, {len(decision.waived)} waived; {notes} advisory note(s)"
+    )

@@ -1,0 +1,57 @@
+"""The report of a run: verdict, claim, what makes a pass meaningless, checks, ledger, limits, how to verify.
+
+For people who may see the internal numbers. It does not know files.
+"""
+
+from audits.findings import AuditReport, Claim
+from privdistill.policy.decision import Decision
+from privdistill.policy.tradeoff import attack_success, dp_attack_success
+from privdistill.report.audit import render_audit
+from privdistill.report.decision import render_decision
+from privdistill.report.plain import plain
+from privdistill.report.statement import unit_sentence
+
+__all__ = ["render_claim", "render_report"]
+
+
+def render_report(claim: Claim, decision: Decision | None, audit: AuditReport | None) -> str:
+    """Render everything that is known of a run."""
+    parts = [
+        render_decision(decision) if decision else "NOT DECIDED  no policy was applied to this run yet\n",
+        render_claim(claim),
+        render_audit(audit) if audit else "AUDIT  not run: nothing was measured\n",
+    ]
+    if decision is not None and decision.source is not None:
+        s = decision.source
+        total = (
+            "could not be composed"
+            if s.epsilon is None or s.delta is None
+            else f"epsilon {s.epsilon:.4g}, delta {s.delta:.3g}"
+        )
+        parts.append(f"LEDGER  the source over all runs: {total}; attempts: {s.attempts}\n")
+    parts.append("NOT PROTECTED\n" + "".join(f"  {plain(item)}\n" for item in claim.not_protected))
+    parts.append("VERIFY  privdistill verify BUNDLE re-derives epsilon and the decision offline\n")
+    return "\n".join(parts)
+
+
+def render_claim(claim: Claim) -> str:
+    """The claim in one sentence, and what it means for an attacker."""
+    if claim.epsilon is None or claim.delta is None:
+        return f"CLAIM  none: recipe {plain(claim.recipe)} guarantees nothing about these {claim.rows} rows\n"
+    lines = [
+        f"CLAIM  epsilon {claim.epsilon:.4g}, delta {claim.delta:.3g}, {(claim.adjacency or '').replace('-', ' ')}; "
+        f"protected is {plain(unit_sentence(claim))}"
+    ]
+    for name, accountant in (("accountant", claim.accountant), ("second accountant", claim.second_accountant)):
+        if accountant is not None:
+            lines.append(
+                f"  {name}: {plain(accountant.name)} {plain(accountant.version)}, epsilon {accountant.epsilon:.6g}"
+            )
+    bound = attack_success(claim, 0.01)
+    if bound is not None:
+        general = dp_attack_success(claim.epsilon, claim.delta, 0.01)
+        lines.append(
+            f"  any membership attack, at 1 % false accusations, names at most {bound:.1%} of the members (by epsilon "
+            f"and delta alone: {general:.1%})"
+        )
+    return "\n".join(lines) + "\n"

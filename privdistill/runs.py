@@ -1,0 +1,181 @@
+"""A run directory: what lies where, who may read it, and whether the run is complete or dead.
+
+    RUN/run.json                 manifest; its status `complete` is written last
+    RUN/private/                 split, split key, traceback: never leaves (files 0600, folders 0700)
+    RUN/candidate/data.parquet   the synthetic rows
+    RUN/candidate/claim.json     what is claimed of them
+    RUN/audit/audit.json         the examiner's report
+    RUN/decision.json            the gate's answer
+
+It does not know how any of these is made.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from privdistill.config import RunConfig
+from privdistill.errors import RunError
+
+__all__ = ["Manifest", "RunDirectory", "canonical_json", "new_run_id", "now", "write_atomically"]
+
+_RUN_SCHEMA = "privdistill.run/v1"
+
+
+class Manifest(BaseModel):
+    """run.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    schema_: Literal["privdistill.run/v1"] = Field(default="privdistill.run/v1", alias="schema")
+    run_id: str
+    created_at: str
+    status: Literal["running", "complete", "interrupted", "failed"]
+    process: int
+    config: RunConfig
+    ledger: str
+    source_id: str
+    facts: dict[str, Any] = {}
+    """Public numbers of the run (noised counts, pool size, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def private(self) -> Path:
+        """What never leaves."""
+        return self.path / "private"
+
+    @property
+    def data(self) -> Path:
+        """Synthetic rows."""
+        return self.path / "candidate" / "data.parquet"
+
+    @property
+    def claim(self) -> Path:
+        """What is claimed."""
+        return self.path / "candidate" / "claim.json"
+
+    @property
+    def audit(self) -> Path:
+        """The examiner's report."""
+        return self.path / "audit" / "audit.json"
+
+    @property
+    def decision(self) -> Path:
+        """The gate's answer."""
+        return self.path / "decision.json"
+
+    @classmethod
+    def create(cls, path: Path | None, run_id: str) -> "RunDirectory":
+        """Make an empty run directory, by default `runs/<run id>`.
+
+        Raises:
+            RunError: it is occupied or cannot be written.
+        """
+        if path is None:
+            path = Path("runs") / run_id
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if any(path.iterdir()):
+                raise RunError(f"run directory {path} is not empty; name a new one with --run")
+            path.chmod(0o700)
+            for name in ("private", "candidate", "audit"):
+                (path / name).mkdir(mode=0o700)
+        except OSError as error:
+            raise RunError(
+                f"run directory {path} cannot be written ({error.strerror}); name another with --run"
+            ) from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """Open a complete run.
+
+        Raises:
+            RunError: there is no run, or it never completed.
+        """
+        run = cls(path)
+        status = run.manifest().status
+        if status != "complete":
+            said = "did not complete" if status == "running" else f"was {status}"
+            raise RunError(f"run {path} {said}; what it drew stays charged. Start a new run with generate")
+        return run
+
+    @property
+    def id(self) -> str:
+        """Name of the run in claim and ledger."""
+        return self.manifest().run_id
+
+    def manifest(self) -> Manifest:
+        """Read run.json.
+
+        Raises:
+            RunError: it is absent or not a manifest.
+        """
+        file = self.path / "run.json"
+        try:
+            return Manifest.model_validate_json(file.read_bytes())
+        except OSError:
+            raise RunError(f"{self.path} is not a run directory (no run.json); name one made by generate") from None
+        except ValidationError:
+            raise RunError(
+                f"{file} is not a manifest of {_RUN_SCHEMA}; it was edited or written by another version"
+            ) from None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace run.json in one step."""
+        write_atomically(self.path / "run.json", manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
+
+    @contextmanager
+    def recording(self, manifest: Manifest) -> Iterator[None]:
+        """Keep the status true: `running` now, `interrupted` or `failed` on the way out by an exception."""
+        self.write_manifest(manifest)
+        try:
+            yield
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.write_manifest(manifest.model_copy(update={"status": status}))
+            raise
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that it is there complete or not at all."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that no other run has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def canonical_json(value: object) -> bytes:
+    """Sorted, indented, newline-terminated JSON without NaN."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"

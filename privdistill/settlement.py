@@ -1,0 +1,133 @@
+"""Gather what a decision needs (claim, audit, ledger rows, digests), have it made, write it down, and pack a bundle.
+
+Whatever cannot be read is handed to the policy as absent, and absent fails closed. It does not know a single rule.
+"""
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from audits.findings import AuditReport, Claim, Mechanism
+from privdistill.accounting.ledger import Ledger
+from privdistill.bundle import Candidate, assemble, load_or_create_salt, verify
+from privdistill.errors import PrivdistillError
+from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, decide
+from privdistill.runs import RunDirectory, now, write_atomically
+
+__all__ = ["decide_bundle", "decide_run", "pack"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_PACKAGES = ("privdistill", "torch", "transformers", "opacus", "opendp", "dp-accounting", "numpy", "scipy", "pyarrow")
+
+
+def decide_run(run: RunDirectory, loaded: LoadedPolicy) -> Decision:
+    """Decide about a run and write RUN/decision.json."""
+    run.decision.unlink(missing_ok=True)
+    claim, claim_sha256 = _read(run.claim, Claim)
+    audit, audit_sha256 = _read(run.audit, AuditReport)
+    data_sha256 = _sha256(run.data)
+    decision = decide(
+        loaded.policy,
+        claim,
+        audit,
+        _ledger_facts(run),
+        Digests(data=data_sha256, claim=claim_sha256, audit=audit_sha256, policy=loaded.sha256),
+        decided_at=now(),
+        tool_version=version("privdistill"),
+    )
+    write_atomically(run.decision, decision.to_json().encode())
+    return decision
+
+
+def decide_bundle(bundle: Path, loaded: LoadedPolicy) -> Decision:
+    """Decide about a bundle: the decision inside when it verifies and was made under this very policy.
+
+    Under another policy the audit's numbers are not in the bundle, so rules that need them are not run.
+    """
+    claim, claim_sha256 = _read(bundle / "claim.json", Claim)
+    inside, _ = _read(bundle / "decision.json", Decision)
+    sound = verify(bundle).ok
+    if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
+        return inside
+    digests = Digests(
+        data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")) if sound else None,
+        claim=claim_sha256,
+        audit=None,
+        policy=loaded.sha256,
+    )
+    return decide(
+        loaded.policy,
+        claim if sound else None,
+        None,
+        None,
+        digests,
+        decided_at=now(),
+        tool_version=version("privdistill"),
+    )
+
+
+def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path) -> Path:
+    """Assemble the bundle of an allowed run at `out`.
+
+    Raises:
+        RefusedError: something changed since the decision, or `out` exists.
+    """
+    salt = load_or_create_salt(run.private / "audit-salt")
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return assemble(
+        Candidate(
+            data=run.data, claim=run.claim, audit=run.audit, policy=loaded, decision=decision, salt=salt, packages=found
+        ),
+        out,
+    )
+
+
+def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
+    manifest = run.manifest()
+    if not Path(manifest.ledger).is_file():
+        return None  # opening it would create an empty one
+    try:
+        book = Ledger(manifest.ledger)
+        unit = next((unit for id_, _, unit in book.sources() if id_ == manifest.source_id), None)
+        total = book.total(manifest.source_id)
+        charges = tuple(Mechanism.model_validate(mechanism) for mechanism in book.mechanisms(manifest.run_id))
+    except (PrivdistillError, ValidationError):
+        return None
+    if unit is None:
+        return None
+    return LedgerFacts(
+        source_id=manifest.source_id,
+        unit=unit,
+        run_charges=charges,
+        cumulative_epsilon=total.epsilon,
+        cumulative_delta=total.delta,
+        attempts=total.attempts,
+        unprotected=total.unprotected,
+    )
+
+
+def _read(path: Path, kind: type[_Model]) -> tuple[_Model | None, str | None]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None, None
+    try:
+        return kind.model_validate_json(content), hashlib.sha256(content).hexdigest()
+    except ValidationError:
+        return None, hashlib.sha256(content).hexdigest()
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

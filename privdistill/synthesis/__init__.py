@@ -1,0 +1,1 @@
+"""Public text made to match noised targets: pool, steering, teacher, selection, labels."""

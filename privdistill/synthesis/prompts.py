@@ -1,0 +1,36 @@
+"""Public prompts from what is declared: a description of the texts, label names and their descriptions.
+
+A prompt is the head of a list, so that a small model continues it with one item and ends with the line. It does not know
+private text, releases, or the model.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+__all__ = ["item_prompts", "label_words"]
+
+_UNSPOKEN = re.compile(r"^\W*(label|class|category|cluster|y)?[\W_]*\d*\W*$", re.IGNORECASE)
+_DEFAULT = "short texts"
+
+
+def label_words(labels: Sequence[str], descriptions: Mapping[str, str]) -> list[str | None]:
+    """Words that describe each label, or None where its name says nothing (`0`, `class_1`, `cluster-3`)."""
+    out: list[str | None] = []
+    for label in labels:
+        words = descriptions.get(label) or ("" if _UNSPOKEN.match(label) else re.sub(r"[_\-]+", " ", label))
+        out.append(" ".join(words.split())[:200] or None)
+    return out
+
+
+def item_prompts(describe: str | None, words: str | None) -> tuple[str, ...]:
+    """Heads of lists of the described texts, in several wordings; each ends right before an item.
+
+    Args:
+        describe: what the texts are, e.g. `short movie reviews`.
+        words: what sets this class apart, e.g. `positive`, or None.
+    """
+    what = " ".join((describe or _DEFAULT).split())[:400]
+    title = what[0].upper() + what[1:]
+    if words is None:
+        return (f"{title}:\n\n-", f"{title}, one per line:\n\n-", f"A collection of {what}.\n\n*")
+    return (f"{title} ({words}):\n\n-", f"{title} ({words}), one per line:\n\n-", f"Category: {words}\n{title}:\n*")

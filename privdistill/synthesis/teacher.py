@@ -1,0 +1,122 @@
+"""The DP teacher: a classifier read off a noised statistic, free of further privacy cost.
+
+Three views of one release are added up as log-odds: linear discriminant analysis of the embedding moments, and naive Bayes
+of the token presence and of the opening words. The two lexical views count half: words of one text repeat each other's evidence.
+
+It does not know private text; its training data are the released sums.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from privdistill.features.blocks import project
+from privdistill.features.encoded import Encoded
+from privdistill.matching.target import NoisyTarget, believable, shrunk_sums
+from privdistill.mechanisms.release import FloatArray, MomentBlock, OpeningBlock, Release, TokenBlock
+
+__all__ = ["Teacher", "fit_teacher", "projected"]
+
+IntArray = npt.NDArray[np.int64]
+
+_LEXICAL_WEIGHT = 0.5
+_LEAST_VARIANCE = 1e-3
+"""Floor of the eigenvalues of the covariance: embeddings have unit norm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """Class probabilities of encoded texts.
+
+    Attributes:
+        moment: the public map into the subspace.
+        columns: (tokenizer size,) token id -> column of the statistic.
+        weights: (d, K) discriminant directions.
+        offset: (K,) their constants, priors included.
+        tokens: (V, K) log-odds of each token column; zero where nothing is known.
+        openings: (P, V, K) log-odds of each opening column.
+    """
+
+    moment: MomentBlock
+    columns: IntArray
+    weights: FloatArray
+    offset: FloatArray
+    tokens: FloatArray
+    openings: FloatArray
+
+    def probabilities(self, texts: Encoded) -> FloatArray:
+        """Class probabilities, (n, K)."""
+        scores = projected(texts, self.moment) @ self.weights + self.offset  # (n, K)
+        for i, ids in enumerate(texts.tokens):
+            columns = self.columns[ids[ids < self.columns.size]]
+            present = np.unique(columns[columns >= 0])
+            scores[i] += _LEXICAL_WEIGHT * self.tokens[present].sum(axis=0)
+            for position, column in enumerate(columns[: len(self.openings)]):
+                if column >= 0:
+                    scores[i] += _LEXICAL_WEIGHT * self.openings[position, column]
+        return softmax(scores)
+
+
+def fit_teacher(
+    release: Release,
+    target: NoisyTarget,
+    *,
+    moment: MomentBlock,
+    tokens: TokenBlock,
+    opening: OpeningBlock,
+    public: FloatArray,
+) -> Teacher:
+    """Read a teacher off a release.
+
+    Args:
+        release: blocks count, moment, second, tokens, opening.
+        target: the same release, read.
+        moment: the map the moments were taken with.
+        tokens: the vocabulary of the token block.
+        opening: that of the opening block (same columns).
+        public: (m, d) projected public pool, whose covariance stands in where the noised one is mostly noise.
+    """
+    means, counts = target.means, target.counts  # (K, d), (K,)
+    covariance = _covariance(release, target, public)  # (d, d)
+    weights = np.linalg.solve(covariance, means.T)  # (d, K)
+    offset = -0.5 * np.einsum("kd,dk->k", means, weights) + np.log(target.shares)  # (K,)
+    lexical = np.zeros((tokens.width, len(counts)))  # (V, K)
+    _fill_log_odds(lexical, release.block("tokens"), counts, release.noise["tokens"])
+    openings = np.zeros((opening.positions, opening.width, len(counts)))  # (P, V, K)
+    for position in range(opening.positions):
+        _fill_log_odds(openings[position], release.block("opening")[:, position], counts, release.noise["opening"])
+    return Teacher(moment, tokens.columns, weights, offset, lexical, openings)
+
+
+def projected(texts: Encoded, moment: MomentBlock) -> FloatArray:
+    """Clipped projections of encoded texts, (n, d): the map that private records went through."""
+    rows = [project(one, moment.centre, moment.basis, moment.clip) for one in texts.embeddings]
+    return np.stack(rows) if rows else np.zeros((0, moment.basis.shape[1]))
+
+
+def softmax(scores: FloatArray) -> FloatArray:
+    """Rows of scores as probabilities."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _fill_log_odds(out: FloatArray, sums: FloatArray, counts: FloatArray, noise: float) -> None:
+    """Log of each class's shrunk rate over the common rate, into the believable rows of `out` (V, K)."""
+    columns = believable(sums, noise)
+    expected = sums[:, columns].sum(axis=0) / counts.sum() * counts[:, None]  # (K, G)
+    out[columns] = np.log(shrunk_sums(sums[:, columns], counts, noise) / expected).T
+
+
+def _covariance(release: Release, target: NoisyTarget, public: FloatArray) -> FloatArray:
+    """Public covariance, mixed with the noised within-class one as far as its noise lets it be seen; (d, d)."""
+    d = public.shape[1]
+    common = np.cov(public.T).reshape(d, d) + _LEAST_VARIANCE * np.eye(d)
+    total = target.counts.sum()
+    seen = np.trace(common) / d * total  # a typical eigenvalue of the sum
+    drowned = 2 * release.noise["second"] * np.sqrt(d) / seen  # noise in the same units
+    weight = 0.5 / (1 + drowned**2)
+    means = target.means
+    within = release.block("second") / total - (means.T * target.shares) @ means
+    values, vectors = np.linalg.eigh((1 - weight) * common + weight * within)
+    return (vectors * np.maximum(values, _LEAST_VARIANCE)) @ vectors.T
