@@ -15,11 +15,12 @@ from pathlib import Path
 
 from privdistill.errors import PrivdistillError
 
-__all__ = ["report_failure"]
+__all__ = ["INTERRUPTED", "report_failure"]
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 _PACKAGES = ("privdistill", "audits")
-_INTERRUPTED = 130
+INTERRUPTED = 130
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def report_failure(error: BaseException, run: Path | None) -> int:
@@ -31,7 +32,7 @@ def report_failure(error: BaseException, run: Path | None) -> int:
     """
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         _say("interrupted; what was drawn stays charged in the ledger")
-        return _INTERRUPTED
+        return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -72,11 +73,9 @@ def _place(error: BaseException) -> str:
     """File and line of the innermost frame that is ours, relative to the package."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
-        parts = Path(frame.filename).parts
-        for package in _PACKAGES:
-            if package in parts:
-                start = len(parts) - 1 - parts[::-1].index(package)
-                return f"{'/'.join(parts[start:])}:{frame.lineno}"
+        file = Path(frame.filename).resolve()
+        if any(file.is_relative_to(_ROOT / package) for package in _PACKAGES):
+            return f"{file.relative_to(_ROOT).as_posix()}:{frame.lineno}"
     return Path(frames[-1].filename).name if frames else "an unknown place"
 
 

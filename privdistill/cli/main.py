@@ -14,7 +14,7 @@ import typer
 
 from privdistill.cli import doctor, ledger, making, policies, release, setup
 from privdistill.cli.console import show
-from privdistill.cli.failures import report_failure
+from privdistill.cli.failures import INTERRUPTED, report_failure
 
 __all__ = ["app", "main"]
 
@@ -76,6 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = app(given, standalone_mode=False)
     except (KeyboardInterrupt, Exception) as error:
         sys.exit(report_failure(error, _named_run(given)))
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code by itself
+        code = report_failure(KeyboardInterrupt(), None)
     sys.exit(code if isinstance(code, int) else 0)
 
 

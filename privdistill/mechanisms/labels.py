@@ -51,8 +51,7 @@ def clean_counts(units: PrivateUnits, step: float) -> dict[str, int]:
     Sensitivity: one unit moves the vector by at most 1 / step in L2.
     """
     counts: Counter[str] = Counter()
-    starts = np.flatnonzero(np.diff(units.unit_of, prepend=-1))
-    for low, high in zip(starts, [*starts[1:], units.unit_of.size], strict=True):
+    for low, high in units.spans():
         carried = sorted(set((units.labels or ())[low:high]))
         for label in carried:
             counts[label] += math.trunc((1 - 1e-9) / math.sqrt(len(carried)) / step)

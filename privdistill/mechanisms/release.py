@@ -291,6 +291,11 @@ class PrivateUnits:
     unit: str
     contribution_bound: int
 
+    def spans(self) -> list[tuple[int, int]]:
+        """(first record, one past the last) of each unit."""
+        starts = np.flatnonzero(np.diff(self.unit_of, prepend=-1)).tolist()
+        return list(zip(starts, [*starts[1:], int(self.unit_of.size)], strict=True)) if starts else []
+
     def __repr__(self) -> str:
         """Say nothing: not even how many."""
         return "PrivateUnits(<private>)"

@@ -113,8 +113,7 @@ def clean_sum(units: PrivateUnits, encoded: Encoded, request: StatisticRequest, 
     """
     person = units.contribution_bound > 1
     total = np.zeros(request.dimension + person, dtype=np.int64)
-    starts = np.flatnonzero(np.diff(units.unit_of, prepend=-1))
-    for low, high in zip(starts, [*starts[1:], units.unit_of.size], strict=True):
+    for low, high in units.spans():
         if high - low > units.contribution_bound:
             raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
         labels: list[str | None] = list(units.labels[low:high]) if units.labels is not None else [None] * (high - low)

@@ -52,6 +52,6 @@ def render_claim(claim: Claim) -> str:
         general = dp_attack_success(claim.epsilon, claim.delta, 0.01)
         lines.append(
             f"  any membership attack, at 1 % false accusations, names at most {bound:.1%} of the members (by epsilon "
-            f"and delta alone: {general:.1%})"
+            f"and delta alone: {general:.2%})"
         )
     return "\n".join(lines) + "\n"

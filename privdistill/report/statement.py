@@ -181,8 +181,9 @@ def _guarantee(claim: Claim, epsilon: float, delta: float) -> Guarantee:
     groups = [(size_, group_bound(claim, size_)) for size_ in _GROUPS]
     return Guarantee(
         sentence=(
-            f"Whether or not {unit_sentence(claim)} was in the source changes the probability of any outcome by a "
-            f"factor of at most e^{epsilon:.4g}, except with probability {delta:.3g}."
+            f"Whether or not any one unit was in the source changes the probability of any outcome by a "
+            f"factor of at most e^{epsilon:.4g}, except with probability {delta:.3g}. "
+            f"A unit is {unit_sentence(claim)}."
         ),
         epsilon=epsilon,
         delta=delta,

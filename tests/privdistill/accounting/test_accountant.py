@@ -71,7 +71,9 @@ def test_opacus_prv_of_a_full_batch_event_is_the_closed_form() -> None:
     assert opacus == pytest.approx(gaussian_epsilon(1e-6, 1 / 1.2), abs=0.01)
 
 
-@pytest.mark.parametrize("bad", [{"noise_multiplier": 0.0}, {"noise_multiplier": math.inf}, {"sample_rate": 0.0}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"noise_multiplier": 0.0}, {"noise_multiplier": math.inf}, {"sample_rate": 0.0}, {"steps": 0}]
+)
 def test_events_without_meaning_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(PrivacyError):
         Event(**({"noise_multiplier": 1.0} | bad))  # type: ignore[arg-type]

@@ -54,7 +54,9 @@ def test_shares_decide_mu_squared() -> None:
         (80.0, 1e-6, {"a": 1.0}),
     ],
 )
-def test_parameters_without_meaning_are_refused_not_clamped(epsilon: float, delta: float, shares: dict[str, float]) -> None:
+def test_parameters_without_meaning_are_refused_not_clamped(
+    epsilon: float, delta: float, shares: dict[str, float]
+) -> None:
     with pytest.raises(PrivacyError):
         calibrate(epsilon, delta, shares, threshold=False)
 

@@ -88,7 +88,9 @@ def test_a_mechanism_is_drawn_once(ledger: Ledger, source: Source) -> None:
         {"steps": 2},
     ],
 )
-def test_what_was_not_reserved_exactly_so_is_refused(ledger: Ledger, source: Source, changed: dict[str, object]) -> None:
+def test_what_was_not_reserved_exactly_so_is_refused(
+    ledger: Ledger, source: Source, changed: dict[str, object]
+) -> None:
     reserve(ledger, source, "run-1")
     with pytest.raises(MechanismError):
         ledger.draw("run-1", replace(record(), **changed))  # type: ignore[arg-type]

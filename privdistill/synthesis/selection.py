@@ -1,0 +1,121 @@
+"""From a pool of candidates to exactly N rows: quotas, agreement with the teacher, matched selection, no near-duplicates.
+
+Everything it looks at is synthetic or already noised. It does not know private text, nor how candidates were written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from privdistill.matching.herding import herd
+from privdistill.matching.target import NoisyTarget
+from privdistill.mechanisms.release import FloatArray
+from privdistill.synthesis.near_duplicates import NearDuplicates
+
+__all__ = ["Candidates", "ready", "select"]
+
+IntArray = npt.NDArray[np.int64]
+
+_MOMENT_WEIGHT = 4.0
+_LENGTH_WEIGHT = 1.0
+_AGREEMENT_BONUS = 0.3
+"""What agreement of prompt and teacher is worth, in units of a typical squared feature norm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """A pool, scored.
+
+    Attributes:
+        texts: n texts.
+        aims: (n,) class each was written for.
+        probabilities: (n, K) of the teacher.
+        means: (n, d) projected embeddings.
+        tokens: (n, G) unit-norm presence in the believable columns.
+        lengths: (n, L) one-hot length buckets.
+    """
+
+    texts: Sequence[str]
+    aims: IntArray
+    probabilities: FloatArray
+    means: FloatArray
+    tokens: FloatArray
+    lengths: FloatArray
+
+    @property
+    def labels(self) -> IntArray:
+        """The teacher's class of each, (n,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def ready(candidates: Candidates, wanted: Sequence[int], surplus: float) -> IntArray:
+    """How many more candidates each class lacks before there are `surplus` times its quota, (K,)."""
+    have = np.bincount(candidates.labels, minlength=len(wanted))
+    return np.maximum(np.ceil(np.asarray(wanted) * surplus).astype(np.int64) - have, 0)
+
+
+def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -> tuple[list[int], IntArray]:
+    """Rows whose word, embedding and length statistics match the noised ones, class by class.
+
+    A candidate stands for the class its teacher sees; those that were also written for it are preferred. When a class has
+    too few, the candidates left over that are likeliest to be of it fill its quota.
+
+    Args:
+        candidates: the pool.
+        target: what to match.
+        wanted: rows of each class.
+
+    Returns:
+        Indices of the rows (fewer than wanted only if the pool without near-duplicates is smaller), and their labels.
+    """
+    seen = NearDuplicates()
+    chosen: list[int] = []
+    labels: list[int] = []
+    taken = np.zeros(len(candidates.texts), dtype=bool)  # (n,)
+    refused = np.zeros(len(candidates.texts), dtype=bool)  # (n,)
+    for k, quota in enumerate(wanted):
+        members = np.flatnonzero((candidates.labels == k) & ~taken)
+        features, aim = _features(candidates, target, k, members)
+
+        def accept(i: int, members: IntArray = members) -> bool:
+            refused[members[i]] = not seen.add(candidates.texts[members[i]])
+            return not refused[members[i]]
+
+        agreed = candidates.aims[members] == k
+        typical = float(np.median(np.einsum("ij,ij->i", features, features))) if members.size else 0.0
+        found = members[herd(features, aim, quota, accept=accept, bonus=_AGREEMENT_BONUS * typical * agreed)]
+        taken[found] = True
+        chosen += [int(i) for i in found]
+        labels += [k] * len(found)
+    have = np.bincount(labels, minlength=len(wanted))
+    for k in np.argsort(have - np.asarray(wanted)):  # the class that lacks most comes first
+        order = np.argsort(-candidates.probabilities[:, k], kind="stable")
+        for i in order:
+            if have[k] >= wanted[k]:
+                break
+            if not taken[i] and not refused[i] and seen.add(candidates.texts[i]):
+                taken[i] = True
+                chosen.append(int(i))
+                labels.append(int(k))
+                have[k] += 1
+    return chosen, np.asarray(labels, dtype=np.int64)
+
+
+def _features(candidates: Candidates, target: NoisyTarget, k: int, members: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Weighted features (m, D) of the members and the weighted target (D,) of class k.
+
+    Token columns weigh as in a chi-square statistic: by one over the rate, noise included.
+    """
+    goal = target.classes[k]
+    scale = 1 / np.sqrt(goal.tokens + target.deviation[k] + 1e-6)  # (G,)
+    features = np.hstack(
+        [
+            candidates.tokens[members] * scale,
+            candidates.means[members] * _MOMENT_WEIGHT,
+            candidates.lengths[members] * _LENGTH_WEIGHT,
+        ]
+    )
+    aim = np.concatenate([goal.tokens * scale, goal.mean * _MOMENT_WEIGHT, goal.lengths * _LENGTH_WEIGHT])
+    return features, aim
