@@ -23,9 +23,10 @@ IntArray = npt.NDArray[np.int64]
 
 _BITS = 22
 _GRAM = 4
-_COMPARISONS = 25_000_000
+_COMPARISONS = 15_000_000
 _CANDIDATES = 3
 _CHUNK = 2_000
+_WORTH = 0.6
 _SHORTEST = 20
 
 
@@ -121,13 +122,17 @@ def _matrix(spelling: Spelling, weight: npt.NDArray[np.float32], begin: int, end
 
 def _best(overlap: sparse.csr_matrix, begin: int, texts: list[str]) -> tuple[IntArray, IntArray]:
     """The best few candidates of each record, by weighted overlap."""
-    records = np.repeat(np.arange(overlap.shape[0], dtype=np.int64), np.diff(overlap.indptr))
-    order = np.lexsort((overlap.indices, -overlap.data, records))
-    rank = np.arange(len(order)) - overlap.indptr[records[order]]
-    chosen = order[rank < _CANDIDATES]
+    sizes = np.diff(overlap.indptr)
+    records = np.repeat(np.arange(overlap.shape[0], dtype=np.int64), sizes)
     long = np.array([len(text) >= _SHORTEST for text in texts[begin : begin + overlap.shape[0]]], np.bool_)
-    chosen = chosen[long[records[chosen]]]
-    return records[chosen] + begin, overlap.indices[chosen].astype(np.int64)
+    best = np.zeros(overlap.shape[0], np.float32)
+    best[sizes > 0] = np.maximum.reduceat(overlap.data, overlap.indptr[:-1][sizes > 0]) if len(records) else 0.0
+    good = np.flatnonzero(long[records] & (overlap.data >= _WORTH * best[records]))
+    records, candidates, data = records[good], overlap.indices[good].astype(np.int64), overlap.data[good]
+    order = np.lexsort((candidates, -data, records))
+    rank = np.arange(len(order)) - np.searchsorted(records[order], records[order], side="left")
+    chosen = order[rank < _CANDIDATES]
+    return records[chosen] + begin, candidates[chosen]
 
 
 def changed_words(words: list[list[str]], rng: np.random.Generator, every: int = 12) -> Iterator[str]:

@@ -60,9 +60,8 @@ def read_rows(content: bytes) -> Table:
             raise RefusedError(f"expected text in column {name}, found {kind}")
     if "soft_label" in columns:
         kind = table.schema.field("soft_label").type
-        nested = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-        if not (nested and pa.types.is_floating(kind.value_type)):
-            raise RefusedError(f"expected a list of numbers in column soft_label, found {kind}")
+        if not (pa.types.is_struct(kind) and all(pa.types.is_floating(field.type) for field in kind)):
+            raise RefusedError(f"expected one probability a class in column soft_label, found {kind}")
     if not set(raw) <= _METADATA:
         raise RefusedError(
             "the parquet file carries metadata of an unknown kind; write text, label and soft_label only"

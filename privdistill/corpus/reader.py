@@ -127,30 +127,30 @@ def _require(found: Iterable[str], wanted: list[str], path: Path) -> None:
         )
 
 
-def _checked(rows: Iterator[dict[str, Any]], wanted: list[str], path: Path) -> Iterator[dict[str, Any]]:
+def _checked(rows: Iterable[dict[str, Any]], wanted: list[str], path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
         if number == 0:
             _require(row, wanted, path)
         yield row
 
 
-def _stream(kind: str, path: Path, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _stream(kind: str, path: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     import warnings
 
     import datasets
+    from pandas.errors import ParserWarning  # type: ignore[import-untyped]
 
     datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)  # its messages may quote records
     if "features" in options:
         options = options | {"features": datasets.Features({c: datasets.Value("string") for c in options["features"]})}
     with tempfile.TemporaryDirectory(prefix="privdistill-") as folder, warnings.catch_warnings():
         # pandas says so when a row has more fields than the header: that is a broken row, not a longer text.
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", category=ParserWarning)
         try:
-            yield from datasets.load_dataset(
+            found = datasets.load_dataset(
                 kind, data_files=str(path), split="train", streaming=True, cache_dir=folder, **options
             )
-        except (CorpusError, GeneratorExit, KeyboardInterrupt, MemoryError):
-            raise
+            return list(found)
         except Exception as error:
             raise _unreadable(path, error) from None
 
@@ -160,7 +160,6 @@ def _unreadable(path: Path, error: Exception) -> CorpusError:
     if any(isinstance(one, UnicodeError) or (one is not None and "UTF-8" in str(one)) for one in chain):
         return CorpusError(f"{path.name} is not valid UTF-8; convert it, for example with iconv")
     return CorpusError(
-        f"{path.name} cannot be read ({type(error).__name__}); check that every row has the columns of the "
-        f"header and one "
-        "type per column"
+        f"{path.name} cannot be read ({type(error).__name__}); check that every row has the columns of the header and "
+        "one type per column"
     )

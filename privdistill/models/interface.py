@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from privdistill.mechanisms.release import FloatArray
+__all__ = ["BiasArray", "GenerativeModel"]
 
-__all__ = ["GenerativeModel"]
+BiasArray = npt.NDArray[np.float32]
 
 
 class GenerativeModel(Protocol):
@@ -22,7 +23,11 @@ class GenerativeModel(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids."""
+        """Number of token ids V."""
+
+    @property
+    def pieces(self) -> Sequence[str]:
+        """Text of each token id, leading space included."""
 
     def sample(
         self,
@@ -32,9 +37,9 @@ class GenerativeModel(Protocol):
         temperature: float,
         top_p: float,
         rng: np.random.Generator,
-        bias: FloatArray | None = None,
+        bias: BiasArray | None = None,
         bias_index: Sequence[int] | None = None,
-        opening_bias: FloatArray | None = None,
+        opening_bias: BiasArray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs.

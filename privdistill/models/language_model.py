@@ -17,8 +17,8 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError
-from privdistill.mechanisms.release import FloatArray
 from privdistill.models.encoder import bfloat16_is_fast
+from privdistill.models.interface import BiasArray
 
 __all__ = ["LanguageModel"]
 
@@ -44,13 +44,13 @@ class LanguageModel:
             batch_size: sequences per batch.
         """
         self.id = model_id
-        self.vocabulary_size = int(model.config.vocab_size)
+        # Rows of the embedding matrix past the tokenizer's own size are padding: never sample them.
+        self.vocabulary_size = min(len(tokenizer), int(model.config.vocab_size))
+        self.pieces: tuple[str, ...] = tuple(tokenizer.batch_decode([[i] for i in range(self.vocabulary_size)]))
         self._model = model
         self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._stop = self._stop_tokens()  # (V,) bool
-        # Rows past the tokenizer's own size are padding of the embedding matrix: never sample them.
-        self._absent = torch.arange(self.vocabulary_size) >= len(tokenizer)  # (V,) bool
 
     @classmethod
     def load(cls, path: Path, *, model_id: str, performance: Performance) -> "LanguageModel":
@@ -90,9 +90,9 @@ class LanguageModel:
         temperature: float,
         top_p: float,
         rng: np.random.Generator,
-        bias: FloatArray | None = None,
+        bias: BiasArray | None = None,
         bias_index: Sequence[int] | None = None,
-        opening_bias: FloatArray | None = None,
+        opening_bias: BiasArray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs in the order of the prompts.
@@ -111,7 +111,7 @@ class LanguageModel:
             opening_bias: (B, P, V) extra bias for the first P sampled tokens.
             progress: told (prompts done, prompts in all).
         """
-        ids = [self._tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+        ids = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"] if prompts else []
         rows = np.zeros(len(ids), dtype=np.int64) if bias_index is None else np.asarray(bias_index, dtype=np.int64)
         lexical = None if bias is None else torch.as_tensor(bias, dtype=torch.float32)  # (B, V)
         opening = None if opening_bias is None else torch.as_tensor(opening_bias, dtype=torch.float32)  # (B, P, V)
@@ -173,16 +173,13 @@ class LanguageModel:
 
         differs = (prompts != prompts[:1]).any(dim=0)  # (L,)
         common = int(torch.nonzero(differs)[0]) if bool(differs.any()) else prompts.shape[1]
-        common = max(common, 1) if common or len(prompts) == 1 else 0
+        shared = prompts[:1, :common] if common else prompts[:, :1]
         cache: Any = DynamicCache(config=self._model.config)
-        if common == 0:  # nothing shared: the first token is read row by row, as the others are
-            logits = self._model(prompts[:, :1], past_key_values=cache, use_cache=True).logits[:, -1]
-            common = 1
-        else:
-            logits = self._model(prompts[:1, :common], past_key_values=cache, use_cache=True).logits[:, -1]
+        logits = self._model(shared, past_key_values=cache, use_cache=True).logits[:, -1]
+        if common:
             cache.batch_repeat_interleave(len(prompts))
             logits = logits.expand(len(prompts), -1)
-        for position in range(common, prompts.shape[1]):
+        for position in range(shared.shape[1], prompts.shape[1]):
             logits = self._model(prompts[:, position : position + 1], past_key_values=cache, use_cache=True).logits[:, -1]
         return logits, cache
 
@@ -201,9 +198,8 @@ class LanguageModel:
         uniform = torch.as_tensor(rng.random(len(active)), dtype=torch.float32)  # (b,)
         for start in range(0, len(active), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            scores = logits[part].float() / temperature  # (r, V)
+            scores = logits[part, : self.vocabulary_size].float() / temperature  # (r, V)
             add_bias(scores, active[part], step)
-            scores.masked_fill_(self._absent, -torch.inf)
             if step == 0:
                 scores.masked_fill_(self._stop, -torch.inf)  # an empty text helps nobody
             best, tokens = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=-1)  # (r, k), likeliest first
@@ -219,10 +215,7 @@ class LanguageModel:
         stop = torch.zeros(self.vocabulary_size, dtype=torch.bool)
         named = self._model.config.eos_token_id
         special = {*self._tokenizer.all_special_ids, *(named if isinstance(named, list) else [named])}
-        pieces = self._tokenizer.batch_decode([[i] for i in range(min(len(self._tokenizer), self.vocabulary_size))])
-        for i, piece in enumerate(pieces):
-            if "\n" in piece:
-                stop[i] = True
+        stop[[i for i, piece in enumerate(self.pieces) if "\n" in piece]] = True
         stop[[i for i in special if i is not None and i < self.vocabulary_size]] = True
         return stop
 

@@ -38,7 +38,7 @@ def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[s
     meaning = {
         "text": "a synthetic text",
         "label": "its hard label",
-        "soft_label": "class probabilities",
+        "soft_label": "one probability a class",
     }
     body = [
         f"# {markdown(title)}",

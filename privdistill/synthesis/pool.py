@@ -40,11 +40,13 @@ class Form:
         max_tokens: most tokens of one text.
         within: whether a text is short enough.
         whole_sentences: whether texts end with a sentence mark.
+        strict: whether what is not well formed is dropped (a model that writes nothing else gets its way in the end).
     """
 
     max_tokens: int
     within: Callable[[str], bool]
     whole_sentences: bool
+    strict: bool = True
 
 
 def public_pool(
@@ -132,6 +134,8 @@ def steered_drafts(
         done += chosen.size
         for begin, (text, ended) in zip(start, written, strict=True):
             kept = tidy(begin + text, ended, within=form.within, whole_sentences=form.whole_sentences)
+            if kept is None and not form.strict:
+                kept = " ".join((begin + text).split()) or None
             if kept is not None:
                 drafts.append(Draft(kept, aim))
     return drafts

@@ -14,7 +14,7 @@ from privdistill.matching.target import NoisyTarget
 from privdistill.mechanisms.release import FloatArray
 from privdistill.synthesis.near_duplicates import NearDuplicates
 
-__all__ = ["Candidates", "ready", "select"]
+__all__ = ["Candidates", "select"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -49,11 +49,21 @@ class Candidates:
         """The teacher's class of each, (n,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
+    @property
+    def agreement(self) -> float:
+        """Share of candidates whose teacher sees the class they were written for."""
+        return float(np.mean(self.labels == self.aims)) if len(self.texts) else 0.0
 
-def ready(candidates: Candidates, wanted: Sequence[int], surplus: float) -> IntArray:
-    """How many more candidates each class lacks before there are `surplus` times its quota, (K,)."""
-    have = np.bincount(candidates.labels, minlength=len(wanted))
-    return np.maximum(np.ceil(np.asarray(wanted) * surplus).astype(np.int64) - have, 0)
+    def __add__(self, more: "Candidates") -> "Candidates":
+        """Both pools."""
+        return Candidates(
+            [*self.texts, *more.texts],
+            np.concatenate([self.aims, more.aims]),
+            np.vstack([self.probabilities, more.probabilities]),
+            np.vstack([self.means, more.means]),
+            np.vstack([self.tokens, more.tokens]),
+            np.vstack([self.lengths, more.lengths]),
+        )
 
 
 def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -> tuple[list[int], IntArray]:
@@ -68,7 +78,7 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
         wanted: rows of each class.
 
     Returns:
-        Indices of the rows (fewer than wanted only if the pool without near-duplicates is smaller), and their labels.
+        Indices of the rows (fewer than wanted only if the pool is smaller), and their labels.
     """
     seen = NearDuplicates()
     chosen: list[int] = []
@@ -92,14 +102,15 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
     have = np.bincount(labels, minlength=len(wanted))
     for k in np.argsort(have - np.asarray(wanted)):  # the class that lacks most comes first
         order = np.argsort(-candidates.probabilities[:, k], kind="stable")
-        for i in order:
-            if have[k] >= wanted[k]:
-                break
-            if not taken[i] and not refused[i] and seen.add(candidates.texts[i]):
-                taken[i] = True
-                chosen.append(int(i))
-                labels.append(int(k))
-                have[k] += 1
+        for lenient in (False, True):  # near-duplicates only when nothing else is left
+            for i in order:
+                if have[k] >= wanted[k]:
+                    break
+                if not taken[i] and (lenient or (not refused[i] and seen.add(candidates.texts[i]))):
+                    taken[i] = True
+                    chosen.append(int(i))
+                    labels.append(int(k))
+                    have[k] += 1
     return chosen, np.asarray(labels, dtype=np.int64)
 
 

@@ -78,9 +78,10 @@ class _AuditUnit(Rule):
         if facts.audit is None or facts.claim is None:
             return not_run("the claim or the audit is missing")
         audited, claimed = facts.audit.inputs.privacy_unit, facts.claim.privacy_unit
-        if audited != claimed:
+        # The examiner may be handed the unit under another column name; records and people it may not mix up.
+        if (audited == "record") != (claimed == "record"):
             return not_run(f"the audit counted by {audited!r}, the claim protects {claimed!r}")
-        return satisfied(f"both say {claimed!r}")
+        return satisfied("both count records" if claimed == "record" else f"both count by a unit column ({claimed!r})")
 
 
 class _AuditVerdict(Rule):

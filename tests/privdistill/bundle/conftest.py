@@ -81,11 +81,12 @@ class Run:
 def build_run(folder: Path, *, base: str = "epsilon-8", policy: LoadedPolicy | None = None, rows: int = 1000) -> Run:
     for name in ("candidate", "audit", "private"):
         (folder / name).mkdir(parents=True)
+    soft = pa.struct([("fresh", pa.float32()), ("rotten", pa.float32())])
     table = pa.table(
         {
             "text": [f"A synthetic review, number {i}, with \x1b[31mcolour\x00 and \u202e." for i in range(rows)],
             "label": ["fresh" if i % 2 else "rotten" for i in range(rows)],
-            "soft_label": pa.array([[0.25, 0.75]] * rows, pa.list_(pa.float32())),
+            "soft_label": pa.array([{"fresh": 0.25, "rotten": 0.75}] * rows, soft),
         }
     )
     run = Run(folder, policy or load_policy("internal"))
@@ -99,7 +100,9 @@ def build_run(folder: Path, *, base: str = "epsilon-8", policy: LoadedPolicy | N
     audit["inputs"]["holdout"] |= {"units_used": 2987, "units_available": 2987}
     for finding in audit["findings"]:
         finding |= {"summary": SECRETS["summary"], "notes": [SECRETS["note"]]}
-        finding["worst_cases"] = [{"unit": SECRETS["worst case"], "side": "train", "synthetic_row": 7, "score": 0.123456789}]
+        finding["worst_cases"] = [
+            {"unit": SECRETS["worst case"], "side": "train", "synthetic_row": 7, "score": 0.123456789}
+        ]
         if finding.get("power"):
             finding["power"]["sentence"] = SECRETS["power"]
     run.audit.write_text(json.dumps(audit))

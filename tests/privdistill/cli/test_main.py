@@ -21,9 +21,7 @@ from privdistill.errors import (
     RunError,
 )
 
-COMMANDS = (
-    "init doctor plan generate audit gate release verify run report ledger policy".split()
-)
+COMMANDS = "init doctor plan generate audit gate release verify run report ledger policy".split()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])

@@ -1,0 +1,218 @@
+"""Candidates in waves: write under the steering, look at what came out, correct the steering, write again.
+
+A bias on one token shifts its neighbours too, so one correction is not enough: each wave compares what the last one wrote for
+a class with the noised target of that class. All of it looks at synthetic text and one release, hence costs nothing.
+
+It does not know private text, and does not choose rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from privdistill.features.encoded import Encoded
+from privdistill.matching.target import NoisyTarget
+from privdistill.mechanisms.release import FloatArray, Release
+from privdistill.recipes.base import Context
+from privdistill.synthesis.form import ends_whole, tidy
+from privdistill.synthesis.measurement import PublicMap
+from privdistill.synthesis.pool import Draft, Form, public_words, steered_drafts
+from privdistill.synthesis.prompts import item_prompts
+from privdistill.synthesis.selection import Candidates
+from privdistill.synthesis.steering import Steering, corrected, make_steering
+from privdistill.synthesis.teacher import Teacher, projected
+
+__all__ = ["Waves", "read_form"]
+
+_WAVES = 3
+_EXTRA_WAVES = 3
+_SURPLUS = 1.15
+"""A class is complete when the teacher sees so many candidates of it per wanted row."""
+_LENGTH_QUANTILE = 0.92
+_LEAST_WAVE = 32
+
+
+class Waves:
+    """Writes and scores candidates; keeps count of what it wrote."""
+
+    def __init__(
+        self,
+        context: Context,
+        map_: PublicMap,
+        release: Release,
+        target: NoisyTarget,
+        teacher: Teacher,
+        words: list[str | None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            context: models and randomness.
+            map_: what was measured.
+            release: the noised statistic.
+            target: the same, read.
+            teacher: labels candidates.
+            words: what each class is called in a prompt, or None.
+        """
+        self._context, self._map, self._release = context, map_, release
+        self._target, self._teacher, self._words = target, teacher, words
+        self._form = read_form(context, map_, release, target)
+        self._emphasis = public_words(context.language_model.pieces)
+        self._seen: set[str] = set()
+        self.sampled = 0
+        self.kept = 0
+        self.count = 0
+
+    def write(self, wanted: list[int], factor: float, public: list[Draft], encoded: Encoded) -> Candidates:
+        """Write about `factor` candidates per wanted row, and more where classes lack any.
+
+        Args:
+            wanted: rows of each class.
+            factor: candidates sampled per row.
+            public: the zero-shot pool; its well-formed texts are candidates too.
+            encoded: the same, encoded.
+        """
+        pool = self._public_candidates(public, encoded)
+        usual = _presence(encoded, self._map)  # (V,)
+        first = _openings(encoded, self._map)  # (P, V)
+        steerings = [self._steering(k, usual, first) for k in range(len(wanted))]
+        sizes = np.ceil(np.asarray(wanted) * factor / _WAVES).astype(int)
+        total = int(sizes.sum()) * _WAVES
+        for wave in range(_WAVES + _EXTRA_WAVES):
+            if wave >= _WAVES:
+                have = np.bincount(pool.labels, minlength=len(wanted))
+                lack = np.ceil(np.asarray(wanted) * _SURPLUS) - have
+                if (lack <= 0).all():
+                    break
+                worth = max(0.1, self.kept / max(self.sampled, 1))
+                sizes = np.where(lack > 0, np.maximum(lack / worth, _LEAST_WAVE), 0).astype(int)
+                total += int(sizes.sum())
+                if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
+                    self._form = replace(self._form, whole_sentences=False, strict=False)
+            drafts = [draft for k, size in enumerate(sizes) if size for draft in self._drafts(k, int(size), steerings[k], total)]
+            if not drafts:
+                continue
+            fresh = self._context.encoder.encode([draft.text for draft in drafts])
+            pool += self._score(drafts, fresh)
+            self.count += 1
+            aims = np.array([draft.aim for draft in drafts])
+            for k in range(len(wanted)):
+                own = np.flatnonzero(aims == k)
+                if own.size >= _LEAST_WAVE:
+                    part = _subset(fresh, own)
+                    damped = 0.5 * (_openings(part, self._map) + first)
+                    again = self._steering(k, _presence(part, self._map), damped)
+                    steerings[k] = corrected(steerings[k], again)
+        return pool
+
+    def _drafts(self, k: int, size: int, steering: Steering, total: int) -> list[Draft]:
+        """New texts of one class."""
+        context, before = self._context, self.sampled
+        prompts = item_prompts(context.task.describe, self._words[k])
+        written = steered_drafts(
+            context.language_model,
+            prompts[self.count % len(prompts)],
+            steering,
+            k,
+            size,
+            pieces=context.language_model.pieces,
+            words=self._emphasis,
+            form=self._form,
+            rng=context.rng,
+            progress=lambda done, _: context.progress("writing candidates", before + done, total),
+        )
+        self.sampled += size
+        new = []
+        for draft in written:
+            key = draft.text.casefold()
+            if key not in self._seen:
+                self._seen.add(key)
+                new.append(draft)
+        self.kept += len(new)
+        return new
+
+    def _public_candidates(self, public: list[Draft], encoded: Encoded) -> Candidates:
+        """Zero-shot texts of the right form; where a prompt said nothing about the class, the teacher's word counts."""
+        kept, where = [], []
+        for i, draft in enumerate(public):
+            text = tidy(draft.text, True, within=self._form.within, whole_sentences=self._form.whole_sentences)
+            if text == draft.text and text.casefold() not in self._seen:
+                self._seen.add(text.casefold())
+                kept.append(draft)
+                where.append(i)
+        pool = self._score(kept, _subset(encoded, np.array(where, dtype=np.int64)))
+        if any(word is None for word in self._words):
+            pool = replace(pool, aims=pool.labels)
+        return pool
+
+    def _score(self, drafts: list[Draft], encoded: Encoded) -> Candidates:
+        columns = self._target.columns
+        tokens = np.zeros((len(drafts), columns.size))  # (n, G)
+        lengths = np.zeros((len(drafts), len(self._map.length.edges) + 1))  # (n, L)
+        for i, ids in enumerate(encoded.tokens):
+            present = np.unique(ids)
+            tokens[i] = np.isin(columns, present) / np.sqrt(max(present.size, 1))
+            lengths[i, np.searchsorted(self._map.length.edges, ids.size, side="right")] = 1.0
+        return Candidates(
+            [draft.text for draft in drafts],
+            np.array([draft.aim for draft in drafts], dtype=np.int64),
+            self._teacher.probabilities(encoded),
+            projected(encoded, self._map.moment),
+            tokens,
+            lengths,
+        )
+
+    def _steering(self, k: int, usual: FloatArray, first: FloatArray) -> Steering:
+        return make_steering(
+            self._release.block("tokens")[k],
+            self._release.block("opening")[k],
+            float(self._target.counts[k]),
+            token_noise=self._release.noise["tokens"],
+            opening_noise=self._release.noise["opening"],
+            pool_tokens=usual,
+            pool_opening=first,
+        )
+
+
+def read_form(context: Context, map_: PublicMap, release: Release, target: NoisyTarget) -> Form:
+    """Length limit and sentence ends, from the noised statistic.
+
+    Texts of this domain end in sentence marks when the noised presence of such marks is more than half of what one mark in
+    every record would give.
+    """
+    edges = map_.length.edges
+    bucket = int(np.searchsorted(np.cumsum(target.lengths), _LENGTH_QUANTILE))
+    limit = min(edges[bucket] if bucket < len(edges) else 2 * edges[-1], context.encoder.max_tokens)
+    pieces = context.language_model.pieces[: map_.tokens.width]
+    marks = [i for i, piece in enumerate(pieces) if ends_whole(piece) and not any(c.isalnum() for c in piece)]
+    middles = (np.array([0, *edges]) + np.array([*edges, edges[-1]])) / 2  # (L,)
+    if_all = target.counts.sum() * float(target.lengths @ (1 / np.sqrt(np.maximum(middles, 1.0))))
+    marked = float(release.block("tokens")[:, marks].sum())
+    tokenizer = context.encoder.tokenizer
+    return Form(
+        max_tokens=limit,
+        within=lambda text: len(tokenizer.ids([text])[0]) <= limit,
+        whole_sentences=marked > 0.5 * if_all,
+    )
+
+
+def _presence(texts: Encoded, map_: PublicMap) -> FloatArray:
+    """Mean unit-norm token presence, (V,)."""
+    total = np.zeros(map_.tokens.width)
+    for ids in texts.tokens:
+        present = np.unique(ids)
+        total[present] += 1 / np.sqrt(max(present.size, 1))
+    return total / max(len(texts), 1)
+
+
+def _openings(texts: Encoded, map_: PublicMap) -> FloatArray:
+    """Share of texts with each token at each of the first positions, (P, V)."""
+    out = np.zeros((map_.opening.positions, map_.opening.width))
+    for ids in texts.tokens:
+        for position, token in enumerate(ids[: len(out)]):
+            out[position, token] += 1
+    return out / max(len(texts), 1)
+
+
+def _subset(texts: Encoded, where: np.ndarray) -> Encoded:
+    return Encoded(texts.embeddings[where], tuple(texts.tokens[i] for i in where), texts.truncated[where])

@@ -1,0 +1,161 @@
+"""`audit`, `gate`, `release`, `verify`, `report`, `ledger`, `policy`: exit codes and where output goes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from audits.findings import AuditReport, Finding, Inputs, SideCount
+from privdistill.policy.decision import Decision, PolicyId, RuleResult
+from privdistill.policy.facts import Digests
+from privdistill.report import Verification, VerifiedItem
+
+_SHA = "0" * 64
+_VERDICTS = [("allow", 0), ("deny", 10), ("indeterminate", 3)]
+
+
+def decision(verdict: str) -> Decision:
+    """A decision with one rule that is satisfied, violated or not run."""
+    status = {"allow": "satisfied", "deny": "violated", "indeterminate": "not-run"}[verdict]
+    rule = RuleResult(
+        id="epsilon-limit",
+        kind="claim",
+        level="hard",
+        status=status,
+        requirement="epsilon at most 8",
+        finding="epsilon is 12",
+        value=12.0,
+        limit=8.0,
+        evidence=("claim",),
+    )
+    return Decision(
+        verdict=verdict,
+        reason="because of epsilon-limit",
+        policy=PolicyId(name="internal", version="1", sha256=_SHA),
+        run_id="one",
+        rules=(rule,),
+        digests=Digests(_SHA, _SHA, _SHA, _SHA),
+        source=None,
+        decided_at="2026-01-01T00:00:00+00:00",
+        tool_version="0.1.0",
+    )
+
+
+def audit_report(verdict: str) -> AuditReport:
+    """A report with one check."""
+    count = SideCount(units_used=10, units_available=10, records_used=10, records_available=10)
+    finding = Finding(
+        id="PD201",
+        name="verbatim",
+        title="Copies",
+        threat_model="T1",
+        status=verdict,
+        tier="core",
+        summary="nothing was copied",
+    )
+    inputs = Inputs(
+        synthetic_sha256=_SHA,
+        claim_sha256=None,
+        synthetic=count,
+        train=count,
+        holdout=count,
+        privacy_unit="record",
+        split="own",
+    )
+    return AuditReport(
+        examiner_version="0.1.0", seed=1, inputs=inputs, required=("PD201",), findings=(finding,), verdict=verdict
+    )
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 10), ("inconclusive", 3)])
+def test_audit_ends_with_its_verdict(
+    cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
+) -> None:
+    pipeline.audit = lambda run, *, progress=None: audit_report(verdict)
+    ended = cli("audit", "r")
+    assert ended.code == code
+    assert ended.out.startswith(f"AUDIT {verdict.upper()}")
+    assert "next:" in ended.err
+    ended = cli("audit", "r", "--json", "-q")
+    assert (ended.code, ended.err) == (code, "")
+    assert json.loads(ended.out)["schema"] == "privdistill.audit/v1"
+
+
+@pytest.mark.parametrize(("verdict", "code"), _VERDICTS)
+def test_gate_ends_with_its_decision(
+    cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
+) -> None:
+    asked = []
+
+    def gate(target: Path, policy: str) -> Decision:
+        asked.append((target, policy))
+        return decision(verdict)
+
+    pipeline.gate = gate
+    ended = cli("gate", "r", "--policy", "internal")
+    assert ended.code == code
+    assert ended.out.startswith({"allow": "ALLOWED", "deny": "DENIED", "indeterminate": "NOT DECIDED"}[verdict])
+    assert json.loads(cli("gate", "r", "--json").out)["verdict"] == verdict
+    assert asked == [(Path("r"), "internal"), (Path("r"), "public")]
+
+
+@pytest.mark.parametrize(("verdict", "code"), _VERDICTS)
+def test_release_writes_only_when_allowed(
+    cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
+) -> None:
+    pipeline.release = lambda run, *, policy, out: (decision(verdict), out if verdict == "allow" else None)
+    ended = cli("release", "r", "--out", "b")
+    assert ended.code == code
+    assert ("bundle b" in ended.out) == (verdict == "allow")
+    document = json.loads(cli("release", "r", "--out", "b", "--json").out)
+    assert document["bundle"] == ("b" if verdict == "allow" else None)
+
+
+@pytest.mark.parametrize(("status", "code"), [("verified", 0), ("failed", 10), ("not-checked", 10)])
+def test_verify_says_yes_only_when_something_was_verified(
+    cli: Callable, pipeline: ModuleType, in_folder: Path, status: str, code: int
+) -> None:
+    item = VerifiedItem(name="sums", status=status, sentence="the sums")
+    pipeline.verify = lambda bundle: Verification(bundle="b", checks=(item,))
+    ended = cli("verify", "b")
+    assert ended.code == code
+    assert "the sums" in ended.out
+    assert json.loads(cli("verify", "b", "--json").out)["checks"][0]["status"] == status
+
+
+def test_policy_list_and_show(cli: Callable, in_folder: Path) -> None:
+    names = [line.split()[0] for line in cli("policy", "list").out.splitlines()]
+    assert names == ["internal", "public", "research"]
+    listed = json.loads(cli("policy", "list", "--json").out)
+    for entry in listed:
+        text = cli("policy", "show", entry["name"]).out
+        assert f"name: {entry['name']}" in text
+        assert json.loads(cli("policy", "show", entry["name"], "--json").out)["sha256"] == entry["sha256"]
+
+
+def test_ledger_show_lists_sources(cli: Callable, in_folder: Path) -> None:
+    from privdistill.accounting.ledger import Ledger
+
+    Ledger("book.sqlite3").open_source("ward", unit="record", holdout=0.3)
+    ended = cli("ledger", "show", "--ledger", "book.sqlite3")
+    assert ended.code == 0
+    assert "ward" in ended.out
+    (source,) = json.loads(cli("ledger", "show", "--ledger", "book.sqlite3", "--json").out)["sources"]
+    assert (source["name"], source["epsilon"], source["attempts"]) == ("ward", 0.0, 0)
+
+
+def test_report_of_a_bundle_reads_its_records_and_nothing_private(
+    cli: Callable, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = in_folder / "bundle"
+    bundle.mkdir()
+    (bundle / "SHA256SUMS").write_text("")
+    ended = cli("report", "bundle")
+    assert ended.code == 2
+    assert "no claim.json" in ended.err
+    (bundle / "claim.json").write_text("{}")
+    ended = cli("report", "bundle")
+    assert ended.code == 2
+    assert "does not follow its schema" in ended.err

@@ -1,0 +1,125 @@
+"""Every format gives the same records; everything broken ends in one sentence without record text."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from privdistill.corpus.reader import Records, read
+from privdistill.errors import CorpusError
+
+SECRET = "the-secret-sentence"
+ROWS = [
+    ("plain words here", "good", "p1"),
+    ("emoji 😀 and עברית and 中文", "bad", "p2"),
+    ('quotes "inside", and a comma', "good", "p1"),
+    ("two\nlines", "NA", "p3"),
+    ("nul \x00 byte", "null", "p3"),
+]
+
+
+def load(path: Path, label: str | None = "label", unit: str | None = None) -> Records:
+    return read(path, text_column="text", label_column=label, unit_column=unit)
+
+
+def write(path: Path, rows: list[tuple[str, str, str]] = ROWS) -> Path:
+    kind = path.name.removesuffix(".gz").rsplit(".", 1)[1]
+    if kind == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({n: [r[i] for r in rows] for i, n in enumerate(("text", "label", "who"))}), path)
+        return path
+    opener = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "wt", encoding="utf-8", newline="") as file:
+        if kind == "jsonl":
+            file.writelines(json.dumps(dict(zip(("text", "label", "who"), r, strict=True))) + "\n" for r in rows)
+        else:
+            writer = csv.writer(file, delimiter="\t" if kind == "tsv" else ",")
+            writer.writerows([("text", "label", "who"), *rows])
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.jsonl.gz", "a.tsv.gz", "a.parquet"])
+def test_every_format_gives_the_same_records_unharmed(tmp_path: Path, name: str) -> None:
+    records = load(write(tmp_path / name), unit="who")
+    assert records.texts == tuple(text for text, _, _ in ROWS)
+    assert records.labels == tuple(label for _, label, _ in ROWS)
+    assert records.units == tuple(unit for _, _, unit in ROWS)
+
+
+def test_numeric_labels_become_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one two", "label": 1}\n{"text": "three", "label": 0}\n{"text": "four", "label": null}\n')
+    assert load(path).labels == ("1", "0", "")
+
+
+def test_empty_texts_are_left_out_one_by_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("  ", "x", "p"), ("a b", "x", "p"), ("", "x", "p"), ("c d", "y", "p")])
+    assert load(path).texts == ("a b", "c d")
+
+
+def test_reading_leaves_no_copy_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    path = write(tmp_path / "a.csv", [(f"{SECRET} {i}", "x", "p") for i in range(50)])
+    load(path)
+    others = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
+    assert not [p for p in others if SECRET.encode() in p.read_bytes()]
+
+
+def broken(tmp_path: Path) -> dict[str, Path]:
+    texts = {
+        "empty": ("a.csv", b""),
+        "header-only": ("b.csv", b"text,label\n"),
+        "one-row": ("c.csv", f"text,label\n{SECRET},x\n".encode()),
+        "all-empty": ("d.csv", b"text,label\n,x\n  ,y\n"),
+        "bad-utf8": ("e.csv", b"text,label\n" + SECRET.encode() + b"\xff\xfe,x\nab,y\n"),
+        "bad-utf8-json": ("f.jsonl", b'{"text": "' + SECRET.encode() + b'\xff", "label": "x"}\n'),
+        "mixed": ("g.jsonl", f'{{"text": "{SECRET}", "label": "x"}}\n{{"text": 5, "label": "x"}}\n'.encode()),
+        "nested": ("h.jsonl", f'{{"text": "{SECRET}", "label": ["x"]}}\n'.encode() * 2),
+        "not-json": ("i.jsonl", f"{SECRET}\n{SECRET}\n".encode()),
+        "ragged": ("j.csv", f"text,label\n{SECRET},x,{SECRET},y\nab,c\n".encode()),
+        "no-column": ("k.csv", f"words,label\n{SECRET},x\nab,c\n".encode()),
+        "twice": ("l.csv", f"text,text,label\n{SECRET},b,x\nab,b,c\n".encode()),
+        "format": ("m.xlsx", SECRET.encode()),
+        "not-gzip": ("n.csv.gz", f"text,label\n{SECRET},x\n".encode()),
+        "not-parquet": ("o.parquet", SECRET.encode()),
+        "surrogate": ("p.jsonl", f'{{"text": "\\ud800 {SECRET}", "label": "x"}}\n'.encode() * 2),
+    }
+    for name, content in texts.values():
+        (tmp_path / name).write_bytes(content)
+    return {case: tmp_path / name for case, (name, _) in texts.items()} | {"missing": tmp_path / "nowhere.csv"}
+
+
+CASES = (
+    "empty header-only one-row all-empty bad-utf8 bad-utf8-json mixed nested not-json ragged no-column twice format "
+    "not-gzip not-parquet surrogate missing"
+)
+
+
+@pytest.mark.parametrize("case", CASES.split())
+def test_broken_input_is_one_sentence_without_record_text(
+    tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CorpusError) as caught:
+        load(broken(tmp_path)[case])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) > 30
+    assert SECRET not in message
+    assert SECRET not in "".join(capfd.readouterr())
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_a_missing_unit_value_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("a b", "x", "p"), ("c d", "x", "")])
+    with pytest.raises(CorpusError, match=r"row 2 .* unit column 'who'"):
+        load(path, unit="who")
+
+
+def test_a_ten_megabyte_record_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("word " * 2_000_000, "x", "p"), ("c d", "x", "q")])
+    assert len(load(path).texts[0]) == 10_000_000
