@@ -1,7 +1,7 @@
 """`python -m audits`: examine a synthetic text corpus against the corpus it was made from.
 
-Parses, calls `examination`, renders. Loads no numerical library for --help. Exit codes: 0 pass, 10 fail, 3 inconclusive
-(or no control), 2 usage or input, 1 internal error, 130 interrupted.
+Parses, calls `examination`, renders. Loads no numerical library for --help. Exit codes: 0 pass, 10 fail, 3
+inconclusive (or no control), 2 usage or input, 1 internal error, 130 interrupted.
 """
 
 import argparse
@@ -69,6 +69,8 @@ def _audit(options: argparse.Namespace) -> int:
     out: Path = options.out
     if out.exists() and not out.is_dir():
         raise BadInputError(f"--out {out.name} is not a folder")
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # small vectors: more threads only wait for each other
     from audits.evidence import Settings
     from audits.examination import Request, examine
     from audits.render import canonical, text
@@ -127,8 +129,8 @@ def _ids(text: str) -> tuple[str, ...]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m audits",
-        description="Examine a synthetic text corpus: does it give away the records it was made from, and is its privacy "
-        "claim true? Works on anybody's file; knows nothing of the generator.",
+        description="Examine a synthetic text corpus: does it give away the records it was made from, and is its "
+        "privacy claim true? Works on anybody's file; knows nothing of the generator.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -136,10 +138,14 @@ def _parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("files (.parquet, .csv, .tsv, .jsonl; text also .gz)")
     files.add_argument("--synthetic", type=Path, required=True, metavar="FILE", help="the synthetic corpus to examine")
     files.add_argument("--source", type=Path, required=True, metavar="FILE", help="the records that the generator read")
-    files.add_argument("--holdout", type=Path, metavar="FILE", help="records of the same origin that it never read: the control")
+    files.add_argument(
+        "--holdout", type=Path, metavar="FILE", help="records of the same origin that it never read: the control"
+    )
     files.add_argument("--claim", type=Path, metavar="FILE", help="claim.json of the synthetic file")
     files.add_argument("--split-key", type=Path, metavar="FILE", help="hex split key that the claim commits to")
-    files.add_argument("--reference", type=Path, metavar="FILE", help="public texts: what they say is not private wording")
+    files.add_argument(
+        "--reference", type=Path, metavar="FILE", help="public texts: what they say is not private wording"
+    )
     files.add_argument("--canaries", type=Path, metavar="FILE", help="not supported yet")
     files.add_argument("--encoder", type=Path, metavar="PATH", help="not supported yet")
     columns = parser.add_argument_group("columns")
@@ -147,7 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     columns.add_argument("--label-column", metavar="C", help="label column of source and holdout")
     columns.add_argument("--unit-column", metavar="C", help="who a record belongs to; without it each text is a unit")
     levels = parser.add_argument_group("levels")
-    levels.add_argument("--require", type=_ids, metavar="ID,...", help="checks that must pass (default: the core tier and claim)")
+    levels.add_argument(
+        "--require", type=_ids, metavar="ID,...", help="checks that must pass (default: the core tier and claim)"
+    )
     levels.add_argument("--alpha", type=_share, default=0.05, help="family-wise level (default: 0.05)")
     levels.add_argument(
         "--max-detectable",
@@ -157,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a pass must have been able to find a leak of this share of train units (default: 0.05)",
     )
     levels.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of the re-drawn sides (default: 0)")
-    levels.add_argument("--max-megabytes", type=_whole, default=512, metavar="N", help="refuse larger files (default: 512)")
+    levels.add_argument(
+        "--max-megabytes", type=_whole, default=512, metavar="N", help="refuse larger files (default: 512)"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for audit.json")
     output.add_argument("--json", action="store_true", help="print audit.json instead of the summary")

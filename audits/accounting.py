@@ -1,8 +1,8 @@
 """Recompute epsilon and delta from a claim's mechanisms, with another library than the generator's.
 
 Full-batch Gaussians compose to one Gaussian whose privacy curve has a closed form; anything sampled goes through
-dp-accounting's privacy-loss distribution (pessimistic estimate, Poisson sampling, add or remove one unit). It trusts the
-numbers in the claim and judges nothing; a sampler or sensitivity that was not really used is invisible here.
+dp-accounting's privacy-loss distribution (pessimistic estimate, Poisson sampling, add or remove one unit). It trusts
+the numbers in the claim and judges nothing; a sampler or sensitivity that was not really used is invisible here.
 """
 
 import math
@@ -69,8 +69,8 @@ def gaussian_epsilon(delta: float, mu: float) -> float:
 def discretisation_delta(epsilon: float, cells: int, grid_steps: float) -> float:
     """Return the delta that covers discrete instead of rounded continuous Gaussian noise, for one release.
 
-    The total variation distance is at most sqrt(cells) / (sqrt(1152) steps^2) in leading order; 33 < sqrt(1152) covers the
-    rest for steps >= 2^24. Both neighbours are replaced, hence 1 + e^epsilon.
+    The total variation distance is at most sqrt(cells) / (sqrt(1152) steps^2) in leading order; 33 < sqrt(1152) covers
+    the rest for steps >= 2^24. Both neighbours are replaced, hence 1 + e^epsilon.
     """
     return (1 + math.exp(min(epsilon, 700.0))) * math.sqrt(cells) / (33 * grid_steps**2)
 
@@ -85,7 +85,10 @@ def recompute(mechanisms: tuple[Mechanism, ...], delta: float) -> Recomputed:
     if all(m.sample_rate == 1.0 for m in mechanisms):
         mu = gaussian_mu(mechanisms)
         return Recomputed(
-            gaussian_epsilon(delta, mu), "closed form of composed Gaussians", mu, lambda epsilon: gaussian_delta(epsilon, mu)
+            gaussian_epsilon(delta, mu),
+            "closed form of composed Gaussians",
+            mu,
+            lambda epsilon: gaussian_delta(epsilon, mu),
         )
     import dp_accounting
     from dp_accounting.pld import PLDAccountant

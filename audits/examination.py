@@ -7,7 +7,7 @@ crashed, was skipped or lacked power can never make it greener. It knows no part
 import hashlib
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from audits.errors import BadInputError
 from audits.evidence import Evidence, Settings
 from audits.findings import AuditReport, Finding, Inputs, SideCount, Verdict
 from audits.inputs.claims import ReadClaim, read_claim
-from audits.inputs.files import Table, digest, read_table
+from audits.inputs.files import Table, read_table
 from audits.inputs.units import Source, make_source, make_synthetic, normalise
 from audits.registry import Check, Outcome, load
 from audits.split import read_split_key, verify_split
@@ -43,7 +43,7 @@ class Request:
     unit_column: str | None = None
     require: tuple[str, ...] | None = None
     seed: int = 0
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     max_bytes: int = 512 * 2**20
     plug_ins: bool = True
 
@@ -63,7 +63,9 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
     known = {check.id for check in checks}
     unknown = sorted(set(request.require or ()) - known)
     if unknown:
-        raise BadInputError(f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise BadInputError(
+            f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
     evidence, inputs = _read(request)
     outcomes: dict[str, Outcome | str] = {}
     for number, check in enumerate(checks):
@@ -112,7 +114,9 @@ def _read(request: Request) -> tuple[Evidence, Inputs]:
         if (side or holdout is not None) and int((source.train == side).sum()) < 2:
             raise BadInputError(f"the {name} file has fewer than two units with text; nothing can be compared")
     if request.unit_column and source.both_sides:
-        raise BadInputError(f"{source.both_sides} units of column {request.unit_column!r} are in source and holdout; split by unit")
+        raise BadInputError(
+            f"{source.both_sides} units of column {request.unit_column!r} are in source and holdout; split by unit"
+        )
     reference = None
     if request.reference is not None:
         table = read_table(request.reference, [request.text_column], role="reference", max_bytes=request.max_bytes)
@@ -148,7 +152,9 @@ def _distinct(synthetic: Table, train: Table, holdout: Table | None) -> None:
     if holdout is not None and holdout.sha256 == train.sha256:
         raise BadInputError("the holdout file is the source file; the holdout must hold records that were never read")
     if holdout is not None and holdout.sha256 == synthetic.sha256:
-        raise BadInputError("the holdout file is the synthetic file; the holdout must hold records that were never read")
+        raise BadInputError(
+            "the holdout file is the synthetic file; the holdout must hold records that were never read"
+        )
 
 
 def _key(seed: int, *tables: Table | None) -> bytes:
@@ -187,16 +193,23 @@ def _run(check: Check, evidence: Evidence, seed: int, inputs: Inputs) -> Outcome
         return check.run(evidence, np.random.default_rng(int.from_bytes(entropy, "big")))
     except (Exception, RecursionError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        return f"The check stopped with {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; it says nothing."
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return f"The check stopped with {type(error).__name__} at {place}; it says nothing."
 
 
 def _findings(checks: tuple[Check, ...], outcomes: dict[str, Outcome | str], evidence: Evidence) -> tuple[Finding, ...]:
-    tested = {id: o.p_value for id, o in outcomes.items() if isinstance(o, Outcome) and o.status is None and o.p_value is not None}
+    tested = {
+        id: o.p_value
+        for id, o in outcomes.items()
+        if isinstance(o, Outcome) and o.status is None and o.p_value is not None
+    }
     adjusted = holm(tested)
     return tuple(_finding(check, outcomes[check.id], adjusted.get(check.id), len(tested), evidence) for check in checks)
 
 
-def _finding(check: Check, outcome: Outcome | str, adjusted: float | None, families: int, evidence: Evidence) -> Finding:
+def _finding(
+    check: Check, outcome: Outcome | str, adjusted: float | None, families: int, evidence: Evidence
+) -> Finding:
     if isinstance(outcome, str):
         return _blank(check, outcome)
     status, summary, power = outcome.status, outcome.summary, None
@@ -209,7 +222,9 @@ def _finding(check: Check, outcome: Outcome | str, adjusted: float | None, famil
             try:
                 power = outcome.power(evidence.settings.alpha / max(families, 1)) if outcome.power is not None else None
             except Exception as error:
-                return _blank(check, f"The power calculation stopped with {type(error).__name__}; the check says nothing.")
+                return _blank(
+                    check, f"The power calculation stopped with {type(error).__name__}; the check says nothing."
+                )
             limit = evidence.settings.max_detectable
             status = "pass"
             if outcome.doubt:
@@ -217,9 +232,12 @@ def _finding(check: Check, outcome: Outcome | str, adjusted: float | None, famil
             elif power is None or power.detectable is None:
                 status, summary = "inconclusive", f"{summary} Not a pass: it could not have been found."
             elif power.detectable > limit:
-                status, summary = "inconclusive", (
-                    f"{summary} Not a pass: only {power.detectable:.1%} or more would have been found with "
-                    f"{power.probability:.0%} probability, {limit:.1%} is asked."
+                status, summary = (
+                    "inconclusive",
+                    (
+                        f"{summary} Not a pass: only {power.detectable:.1%} or more would have been found with "
+                        f"{power.probability:.0%} probability, {limit:.1%} is asked."
+                    ),
                 )
     return Finding(
         id=check.id,
@@ -252,7 +270,7 @@ def _blank(check: Check, sentence: str) -> Finding:
 
 
 def _required(checks: tuple[Check, ...], request: Request, evidence: Evidence) -> tuple[str, ...]:
-    """The core tier, the claim checks where there is a claim, the split check where there is a key; or what was asked."""
+    """The core tier, the claim checks if there is a claim, the split check if there is a key; or what was asked."""
     if request.require is not None:
         return tuple(sorted(set(request.require)))
     wanted = {check.id for check in checks if check.tier == "core"}

@@ -1,8 +1,8 @@
 """The argument that all memorisation checks share: matches concentrate on the train side, or they do not.
 
-A check brings flags per unit (functions of texts only) and what the flags become when leaks are planted; here the exact
-test, the effect size, the null calibration, the power and the planted-leak self-test are made of them. It knows no text
-and no particular attack. Matches that the holdout has too (phantoms) are not evidence of memorisation.
+A check brings flags per unit (functions of texts only) and what the flags become when leaks are planted; here the
+exact test, the effect size, the null calibration, the power and the planted-leak self-test are made of them. It knows
+no text and no particular attack. Matches that the holdout has too (phantoms) are not evidence of memorisation.
 """
 
 import math
@@ -72,7 +72,7 @@ def judge(
     numbers = {"train_rate": rate(hits_train, n_train)}
     if not evidence.has_control:
         return Outcome(
-            summary=f"{hits_train} of {n_train} train {what}; without a holdout it cannot be told how many are phantoms.",
+            summary=f"{hits_train} of {n_train} train {what}; without a holdout nobody can tell how many are phantoms.",
             status="inconclusive",
             estimates=numbers | (estimates or {}),
             worst_cases=worst_cases,
@@ -92,8 +92,8 @@ def judge(
         doubt = "the null calibration of this run failed: too many alarms on re-drawn sides"
     plan = _Plan(evidence, flags, leak, rng.spawn(1)[0])
     return Outcome(
-        summary=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: no concentration on the "
-        "train side.",
+        summary=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: no "
+        "concentration on the train side.",
         alarm=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: training text is "
         f"reproduced (most plainly at threshold {levels[test.best]}).",
         p_value=test.p_value,
@@ -136,8 +136,8 @@ class _Plan:
                 rates.append((found, phantoms, recall, level))
         unit = f"share of train units {self.leak.kind}"
         method = (
-            f"exact power of the hypergeometric test at level {alpha:.3g} over {tests} thresholds, with the phantom rate "
-            f"of the holdout; recall from {len(self.leak.flags)} planted units"
+            f"exact power of the hypergeometric test at level {alpha:.3g} over {tests} thresholds, with the phantom "
+            f"rate of the holdout; recall from {len(self.leak.flags)} planted units"
         )
         if not rates:
             return Power(
@@ -160,8 +160,8 @@ class _Plan:
             detectable=detectable_now,
             unit=unit,
             method=f"{method}; self-test found {round(share.value * share.n)} of {share.n} plantings",
-            sentence=f"Had {planted / n_train:.2%} of the train units ({planted} of {n_train}) been {self.leak.kind}, this "
-            f"check would have failed with {asked:.0%} probability (recall {recall:.0%}, at most {phantoms:.2%} "
+            sentence=f"Had {planted / n_train:.2%} of the train units ({planted} of {n_train}) been {self.leak.kind}, "
+            f"this check would have failed with {asked:.0%} probability (recall {recall:.0%}, at most {phantoms:.2%} "
             f"phantoms), {ending}.",
         )
 

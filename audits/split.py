@@ -1,8 +1,9 @@
 """Who drew the sides: verify a committed split key, or say that the holdout is an outsider's.
 
-A generator that keeps a split key commits to it in the claim. Given the key, every side is recomputed from the unit's own
-content or id; only if all of them agree is the split `own`, that is, independent Bernoulli draws made before anything was
-generated. The derivation is written here from the contract, not taken from the generator. It computes no statistic.
+A generator that keeps a split key commits to it in the claim. Given the key, every side is recomputed from the unit's
+own content or id; only if all of them agree is the split `own`, that is, independent Bernoulli draws made before
+anything was generated. The derivation is written here from the contract, not taken from the generator. It computes no
+statistic.
 """
 
 import hashlib
@@ -82,7 +83,8 @@ def verify_split(source: Source, claim: Claim | None, key: bytes | None) -> Spli
     if (claim.privacy_unit == "record") != (source.unit == "record"):
         return SplitEvidence(kind, True, "the claim's privacy unit is not the unit of this audit; give --unit-column")
     wrong = sum(
-        on_holdout(key, name, claim.holdout) == bool(side) for name, side in zip(source.names, source.train, strict=True)
+        on_holdout(key, name, claim.holdout) == bool(side)
+        for name, side in zip(source.names, source.train, strict=True)
     )
     if wrong:
         problem = f"{wrong} of {source.units} units stand on the other side than the key says"

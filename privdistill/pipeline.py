@@ -11,6 +11,7 @@ The only module that joins corpus and mechanisms. It does not render.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,15 @@ def plan(config: RunConfig) -> Plan:
     return make_plan(config)
 
 
-def generate(config: RunConfig, *, run: Path | None = None, ledger: str | None = None, progress: Progress) -> Path:
-    """Corpus in, candidate out.
+def generate(
+    config: RunConfig,
+    *,
+    run: Path | None = None,
+    ledger: str | None = None,
+    progress: Progress,
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> Path:
+    """Corpus in, candidate out. What `notice` is told is for the operator's terminal and changes nothing.
 
     Guarantee: the candidate is (epsilon, delta)-DP with the epsilon and delta of its claim.
     Unit: config.source.unit. Adjacency: add or remove one unit.
@@ -107,6 +115,10 @@ def generate(config: RunConfig, *, run: Path | None = None, ledger: str | None =
             split_commitment=commitment(kept.key),
             models=models.named,
         )
+        if door.truncated:
+            notice(f"some records are longer than {config.synthesis.max_tokens} tokens and were read up to there")
+        for name in rows.below_noise:
+            notice(f"class {name!r} is below the noise floor: what was released about it is mostly noise")
         directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))
     return directory.path
 

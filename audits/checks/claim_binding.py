@@ -1,7 +1,8 @@
 """PD102, the claim belongs to this file. Threat model: none; a true claim of another candidate proves nothing here.
 
-Somebody hands over data together with the claim of another run, or a claim that leaves things out. The claim must fit the
-schema whole, name the digest of the very bytes that are examined, and their number of rows. It does not judge epsilon.
+Somebody hands over data together with the claim of another run, or a claim that leaves things out. The claim must fit
+the schema whole, name the digest of the very bytes that are examined, and their number of rows. It does not judge
+epsilon.
 """
 
 import numpy as np
@@ -40,8 +41,10 @@ def claim_binding(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     if (claim.privacy_unit == "record") != (claim.declarations.unit_column is None):
         problems.append("its privacy unit and its declared unit column contradict each other")
     if problems:
-        return Outcome(f"The claim does not belong to this file: {problems[0]}.", status="fail", notes=tuple(problems[1:]))
-    notes = ()
+        return Outcome(
+            f"The claim does not belong to this file: {problems[0]}.", status="fail", notes=tuple(problems[1:])
+        )
+    notes: tuple[str, ...] = ()
     if claim.privacy_unit != evidence.source.unit:
         notes = (f"the claim protects {claim.privacy_unit!r}, this audit examined {evidence.source.unit!r}",)
     return Outcome("The claim is complete, and names this file's digest and rows.", status="pass", notes=notes)

@@ -1,9 +1,9 @@
 """PD302, claim contradicted. Threat model T1: as membership inference, played by an auditor who knows the coins.
 
-Every unit was included by an independent coin of a committed key, so one run gives a lower bound on epsilon: name the D
-best-scored units as members and count the right ones. Fails when the bound exceeds the claimed epsilon. A bound below it
-is no evidence for the claim; the largest epsilon that this audit could have contradicted is printed beside it, and when
-the claim lies above that, the check is inconclusive. Outside holdouts give no bound at all.
+Every unit was included by an independent coin of a committed key, so one run gives a lower bound on epsilon: name the
+D best-scored units as members and count the right ones. Fails when the bound exceeds the claimed epsilon. A bound
+below it is no evidence for the claim; the largest epsilon that this audit could have contradicted is printed beside
+it, and when the claim lies above that, the check is inconclusive. Outside holdouts give no bound at all.
 """
 
 import numpy as np
@@ -33,7 +33,8 @@ def claim_contradicted(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         return Outcome("No epsilon is claimed, so none can be contradicted.", status="skipped")
     if evidence.split.kind != "own" or evidence.split.holdout is None:
         return Outcome(
-            "The sides are not verified coins of a committed key: no bound on epsilon can be computed.", status="inconclusive"
+            "The sides are not verified coins of a committed key: no bound on epsilon can be computed.",
+            status="inconclusive",
         )
     once = evidence.source.copies == 1 if evidence.source.unit == "record" else np.ones(evidence.source.units, np.bool_)
     scores, train = evidence.likelihood[once], evidence.source.train[once]
@@ -48,15 +49,20 @@ def claim_contradicted(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     best = grid[int(np.argmax(bounds))]
     method = f"one run, inclusion probability {pi:g}, {len(grid)} fixed numbers of guesses, Bonferroni"
     numbers = {
-        "epsilon_lower_bound": Estimate(value=bound, low=bound, high=float(max(top, bound)), n=units, method=f"95 % lower bound; {method}"),
+        "epsilon_lower_bound": Estimate(
+            value=bound, low=bound, high=float(max(top, bound)), n=units, method=f"95 % lower bound; {method}"
+        ),
         "largest_contradictable_epsilon": exact(top, units, f"what a perfect attack would reach; {method}"),
         "claimed_epsilon": exact(claim.epsilon, units, "as claimed"),
         "right_guesses": rate(int(ordered[:best].sum()), best),
     }
-    notes = (f"{units} of {evidence.source.units} units used; texts with several copies are several records and left out",)
+    notes = (
+        f"{units} of {evidence.source.units} units used; texts with several copies are several records and left out",
+    )
     if bound > claim.epsilon:
         sentence = f"At least epsilon {bound:.2f} was spent (95 %), the claim says {claim.epsilon:.2f}."
         return Outcome(sentence, status="fail", estimates=numbers, notes=notes)
-    sentence = f"Lower bound on epsilon {bound:.2f}, claimed {claim.epsilon:.2f}; at most {top:.2f} could have been contradicted."
+    reach = f"this audit could have contradicted at most {top:.2f}"
+    sentence = f"Lower bound on epsilon {bound:.2f}, claimed {claim.epsilon:.2f}; {reach}."
     status = "pass" if top > claim.epsilon else "inconclusive"
     return Outcome(sentence, status=status, estimates=numbers, notes=notes)  # type: ignore[arg-type]

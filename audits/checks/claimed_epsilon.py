@@ -1,8 +1,8 @@
 """PD101, epsilon recomputed. Threat model: none; the claim itself is on trial, not an attacker.
 
 Somebody wrote down an epsilon. Composing the mechanisms that the same claim lists, with a library that is not the
-generator's, must not give a larger one; and sensitivity, samplers, grids and parts of delta must fit together. It cannot
-see whether the mechanisms were run as listed.
+generator's, must not give a larger one; and sensitivity, samplers, grids and parts of delta must fit together. It
+cannot see whether the mechanisms were run as listed.
 """
 
 import math
@@ -52,18 +52,29 @@ def claimed_epsilon(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         "recomputed_epsilon": exact(found.epsilon, len(claim.mechanisms), found.method),
         "claimed_epsilon": exact(claim.epsilon, len(claim.mechanisms), "as claimed"),
     }
-    notes = [f"{m.name}: floating-point noise, weaker than discrete noise" for m in claim.mechanisms if m.noise == "float-gaussian"]
+    notes = [
+        f"{m.name}: floating-point noise, weaker than discrete noise"
+        for m in claim.mechanisms
+        if m.noise == "float-gaussian"
+    ]
     if found.mu is not None:
         other = gaussian_epsilon(claim.delta_parts.composition, found.mu)
-        numbers["mu"] = exact(found.mu, len(claim.mechanisms), f"root of the sum of steps / sigma^2 (epsilon {other:.4g})")
+        numbers["mu"] = exact(
+            found.mu, len(claim.mechanisms), f"root of the sum of steps / sigma^2 (epsilon {other:.4g})"
+        )
     if problems:
-        return Outcome(f"The claim understates: {problems[0]}.", status="fail", estimates=numbers, notes=tuple(problems[1:]))
+        return Outcome(
+            f"The claim understates: {problems[0]}.", status="fail", estimates=numbers, notes=tuple(problems[1:])
+        )
     return Outcome(
         f"{len(claim.mechanisms)} mechanism(s) compose to epsilon {found.epsilon:.4f} at delta "
         f"{claim.delta_parts.composition:.3g}; claimed {claim.epsilon:.4f}.",
         status="pass",
         estimates=numbers,
-        notes=(*notes, "the claim's numbers are taken as they stand; whether the mechanisms were run so is not visible here"),
+        notes=(
+            *notes,
+            "the claim's numbers are taken as they stand; whether the mechanisms were run so is not visible here",
+        ),
     )
 
 
@@ -131,9 +142,13 @@ def _understated(claim: Claim, found: Recomputed) -> list[str]:
         problems.append(f"the mechanisms compose to epsilon {found.epsilon:.4f}, the claim says {claim.epsilon:.4f}")
     for accountant in (claim.accountant, claim.second_accountant):
         if accountant is not None and accountant.epsilon > claim.epsilon * _SLACK:
-            problems.append(f"its own accountant found epsilon {accountant.epsilon:.4f}, above the claimed {claim.epsilon:.4f}")
+            problems.append(
+                f"its own accountant found epsilon {accountant.epsilon:.4f}, above the claimed {claim.epsilon:.4f}"
+            )
     if claim.mu is not None and (found.mu is None or claim.mu * _ROUND < found.mu):
-        problems.append(f"mu is stated as {claim.mu:.4f}" + (f" and is {found.mu:.4f}" if found.mu else " with sampled mechanisms"))
+        problems.append(
+            f"mu is stated as {claim.mu:.4f}" + (f" and is {found.mu:.4f}" if found.mu else " with sampled mechanisms")
+        )
     profile = sorted(claim.privacy_profile, key=lambda point: point.epsilon)
     if any(later.delta > earlier.delta * _ROUND for earlier, later in pairwise(profile)):
         problems.append("the privacy profile rises")

@@ -1,8 +1,8 @@
 """PD103, sides follow the committed key. Threat model: none; a holdout picked afterwards can hide or fake anything.
 
-Somebody who may choose the holdout after seeing the synthetic rows can put every copied record there. With the key that
-the claim commits to, each unit's side is recomputed from its own content or id. Without a key nothing is verified, and the
-holdout is treated as an outsider's (PD104). It cannot see whether the generator read the holdout.
+Somebody who may choose the holdout after seeing the synthetic rows can put every copied record there. With the key
+that the claim commits to, each unit's side is recomputed from its own content or id. Without a key nothing is
+verified, and the holdout is treated as an outsider's (PD104). It cannot see whether the generator read the holdout.
 """
 
 import numpy as np
@@ -29,7 +29,8 @@ def committed_split(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         return Outcome("No split key was given: the sides are taken as they come.", status="skipped")
     if split.problem:
         return Outcome(
-            f"The sides do not follow the committed key: {split.problem}.", status="fail" if split.broken else "inconclusive"
+            f"The sides do not follow the committed key: {split.problem}.",
+            status="fail" if split.broken else "inconclusive",
         )
     units = evidence.source.units
     return Outcome(

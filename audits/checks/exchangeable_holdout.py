@@ -1,8 +1,9 @@
-"""PD104, the holdout is a fair control. Threat model: none; a holdout from elsewhere makes every comparison meaningless.
+"""PD104, the holdout is a fair control. Threat model: none; a holdout from elsewhere voids every comparison.
 
-Train and holdout must be two random halves of the same texts. Sides drawn by a verified key are that by construction; for
-an outsider's holdout, a word classifier that never sees the synthetic file must fail to tell them apart (equivalence test).
-It cannot see differences that are not in the words, nor whether the generator or its tuning read the holdout.
+Train and holdout must be two random halves of the same texts. Sides drawn by a verified key are that by construction;
+for an outsider's holdout, a word classifier that never sees the synthetic file must fail to tell them apart
+(equivalence test). It cannot see differences that are not in the words, nor whether the generator or its tuning read
+the holdout.
 """
 
 import numpy as np

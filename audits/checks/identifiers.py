@@ -1,8 +1,9 @@
 """PD401, identifiers replayed. Threat model T0: somebody who searches the synthetic file for contact data and secrets.
 
-The attacker needs no model, only a pattern: e-mail addresses, phone and card numbers, IBANs, keys. A unit is flagged when
-an identifier that it carries, and at most five units do, stands anywhere inside a synthetic row, whatever the spelling;
-flags that concentrate on the train side are memorisation. Names, addresses and ids without a fixed format are not seen.
+The attacker needs no model, only a pattern: e-mail addresses, phone and card numbers, IBANs, keys. A unit is flagged
+when an identifier that it carries, and at most five units do, stands anywhere inside a synthetic row, whatever the
+spelling; flags that concentrate on the train side are memorisation. Names, addresses and ids without a fixed format
+are not seen.
 """
 
 from collections import defaultdict

@@ -1,9 +1,9 @@
 """PD301, membership inference. Threat model T1: the synthetic file, and a text whose membership is in question.
 
-The attacker holds somebody's text and asks whether it was in the training data: he compares how well the synthetic corpus
-predicts it with how well other texts of the same kind do. Fails when train units rank above holdout units, significantly
-and by more than a fixed margin; differential privacy at a moderate epsilon allows a small advantage, and an attack that is
-merely significant is printed, not failed. It bounds this attack, not every attack.
+The attacker holds somebody's text and asks whether it was in the training data: he compares how well the synthetic
+corpus predicts it with how well other texts of the same kind do. Fails when train units rank above holdout units,
+significantly and by more than a fixed margin; differential privacy at a moderate epsilon allows a small advantage,
+and an attack that is merely significant is printed, not failed. It bounds this attack, not every attack.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy import stats
 
 from audits.evidence import Evidence
 from audits.features.tokens import join
-from audits.findings import Claim, Estimate, Power
+from audits.findings import Claim, Power
 from audits.registry import Outcome, check
 from audits.statistics.families import MaximumTest, maximum
 from audits.statistics.intervals import rate
@@ -61,11 +61,13 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     else:
         notes.append(f"0.1 % FPR is unresolvable with {evidence.holdout_units} holdout units (10,000 are needed)")
     notes.append(
-        f"fails when significant and AUC > {AREA_MARGIN} or TPR at 1 % FPR > {allowed:.3f}, both by the lower end of their interval"
+        f"fails when significant and AUC > {AREA_MARGIN} or TPR at 1 % FPR > {allowed:.3f}, by lower interval ends"
     )
     if p_value <= evidence.settings.alpha and not harmful:
         notes.append("an advantage may be there, below the margin: a private generator is allowed to learn")
-    measured = f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}), TPR {low.tpr.value:.1%} at FPR {low.fpr.value:.1%}"
+    measured = (
+        f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}), TPR {low.tpr.value:.1%} at FPR {low.fpr.value:.1%}"
+    )
     plan = _Plan(evidence, test, (auc.high - auc.low) / 2, rng.spawn(1)[0])
     return Outcome(
         summary=f"Membership is hardly visible in the text: {measured}.",
@@ -79,7 +81,9 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Outcome:
 
 
 def _tops(units: int) -> "_Tops":
-    return _Tops(np.unique(np.maximum(1, np.round(np.array(_TOP) * units)).astype(np.int64)), np.arange(units, 0, -1) / units)
+    return _Tops(
+        np.unique(np.maximum(1, np.round(np.array(_TOP) * units)).astype(np.int64)), np.arange(units, 0, -1) / units
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +106,7 @@ def _order(scores: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.int64
 
 
 def _allowed(point: LowFalsePositive, claim: Claim | None) -> float:
-    """The largest true-positive rate that is no fail: twice chance, or the claimed trade-off curve where that is lower."""
+    """The largest true-positive rate that is no fail: twice chance, or the claimed trade-off curve if lower."""
     limit = TIMES_CHANCE * point.fpr.high
     if claim is None or claim.epsilon is None or claim.delta is None:
         return limit
@@ -134,7 +138,10 @@ class _Plan:
         )
         asked = evidence.settings.power
         for share in _RATES:
-            found = sum(self._fails(base, planted[units], max(1, round(share * evidence.train_units)), alpha) for _ in range(_TRIALS))
+            found = sum(
+                self._fails(base, planted[units], max(1, round(share * evidence.train_units)), alpha)
+                for _ in range(_TRIALS)
+            )
             if found >= _FOUND:
                 observed = rate(found, _TRIALS)
                 return Power(
@@ -142,8 +149,8 @@ class _Plan:
                     detectable=share,
                     unit=unit,
                     method=method,
-                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed with at least "
-                    f"{asked:.0%} probability ({found} of {_TRIALS} simulated audits; lower bound {observed.low:.0%}).",
+                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed with at "
+                    f"least {asked:.0%} probability ({found} of {_TRIALS} simulated audits; lower bound {observed.low:.0%}).",
                 )
         sentence = "Even if every train unit had been copied verbatim, this check would have missed it."
         return Power(probability=asked, detectable=None, unit=unit, method=method, sentence=sentence)

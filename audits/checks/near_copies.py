@@ -1,8 +1,8 @@
-"""PD203, near-copies. Threat model T0: somebody who holds the synthetic file and recognises a text that was edited a little.
+"""PD203, near-copies. Threat model T0: somebody who recognises in the synthetic file a text that was edited a little.
 
-The attacker knows, or guesses, a person's text and finds it again with some words exchanged. A unit is flagged when its
-closest synthetic row is closer than a threshold; flags that concentrate on the train side are memorisation. Mean distances
-(DCR) are printed and decide nothing: a five-percent leak hardly moves them. It does not see paraphrases.
+The attacker knows, or guesses, a person's text and finds it again with some words exchanged. A unit is flagged when
+its closest synthetic row is closer than a threshold; flags that concentrate on the train side are memorisation. Mean
+distances (DCR) are printed and decide nothing: a five-percent leak hardly moves them. It does not see paraphrases.
 """
 
 import numpy as np
@@ -47,8 +47,8 @@ def near_copies(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         worst_cases=evidence.worst(np.where(found.similarity >= 0.8, found.similarity, 0.0), found.row),
         estimates=_distances(evidence, np.asarray(evidence.by_unit(found.similarity), np.float64), rng),
         notes=(
-            f"{compared} of {len(source.texts)} source records had a candidate row; the others share no rare 4-gram with any "
-            "row, or are shorter than twenty characters",
+            f"{compared} of {len(source.texts)} source records had a candidate row; the others share no rare "
+            "4-gram with any row, or are shorter than twenty characters",
         ),
     )
 
@@ -65,12 +65,7 @@ def _distances(
         return {}
     train = evidence.source.train
     ours, others = 1 - similarity[train], 1 - similarity[~train]
-    draws = np.array(
-        [
-            rng.choice(others, len(others)).mean() - rng.choice(ours, len(ours)).mean()
-            for _ in range(500)
-        ]
-    )
+    draws = np.array([rng.choice(others, len(others)).mean() - rng.choice(ours, len(ours)).mean() for _ in range(500)])
     low, high = np.quantile(draws, [0.025, 0.975])
     gap = float(others.mean() - ours.mean())
     return {

@@ -51,11 +51,15 @@ def rare_ngrams(evidence: Evidence, rng: np.random.Generator) -> Outcome:
             found.row[unit_of],
         ),
         estimates={"survivors_of_one_unit": rate(alone, len(found.behind))} if len(found.behind) else {},
-        notes=(f"{len(found.behind)} distinct runs of {_ORDERS[-1]} words of the source stand in the synthetic corpus",),
+        notes=(
+            f"{len(found.behind)} distinct runs of {_ORDERS[-1]} words of the source stand in the synthetic corpus",
+        ),
     )
 
 
-def _embedded(source: Tokens, records: np.typing.NDArray[np.int64], synthetic: Tokens, rng: np.random.Generator) -> Tokens:
+def _embedded(
+    source: Tokens, records: np.typing.NDArray[np.int64], synthetic: Tokens, rng: np.random.Generator
+) -> Tokens:
     """Quote ten words of each record in the middle of another text."""
     ids, lengths = [], [0]
     for record in records:

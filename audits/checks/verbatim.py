@@ -1,8 +1,8 @@
 """PD201, verbatim overlap. Threat model T0: somebody who holds the synthetic file only, and reads it.
 
-The attacker finds text of real people by reading. A unit is flagged when a run of its words that nobody else uses stands
-word for word in a synthetic row, or when a whole record equals a row; flags that concentrate on the train side are
-memorisation. It does not see paraphrases, nor copies broken every three words.
+The attacker finds text of real people by reading. A unit is flagged when a run of its words that nobody else uses
+stands word for word in a synthetic row, or when a whole record equals a row; flags that concentrate on the train side
+are memorisation. It does not see paraphrases, nor copies broken every three words.
 """
 
 from dataclasses import replace
@@ -20,7 +20,8 @@ __all__ = ["verbatim"]
 
 _BITS = (40.0, 60.0, 90.0, 140.0)
 _LEVELS = (
-    "a shared run of 40 bits", "60 bits",
+    "a shared run of 40 bits",
+    "60 bits",
     "90 bits",
     "140 bits",
     "50 words",
@@ -42,7 +43,7 @@ _LONG_ENOUGH = 8
 def verbatim(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     """Flag units whose private wording appears in the synthetic corpus, train against holdout."""
     runs = evidence.runs
-    units, records = evidence.some_train_records(rng, _PLANTED)
+    _, records = evidence.some_train_records(rng, _PLANTED)
     planted = evidence.source_tokens.take(records)
     bits = evidence.rarity.bits[evidence.source_tokens.places(records)]
     again = shared_runs(planted, join(evidence.synthetic_tokens, planted), bits)
@@ -69,13 +70,17 @@ def _flags(runs: SharedRuns) -> npt.NDArray[np.bool_]:
 def _coverage(evidence: Evidence) -> str:
     words = evidence.source_tokens.lengths
     dear = int((evidence.runs.self_bits >= _BITS[0]).sum())
-    return f"{dear} of {len(words)} source records are long and rare enough (40 bits) for a run to be told from a phrase"
+    return (
+        f"{dear} of {len(words)} source records are long and rare enough (40 bits) for a run to be told from a phrase"
+    )
 
 
 def _without_control(evidence: Evidence, outcome: Outcome) -> Outcome:
     """Most of the file being whole, long source records needs no control to be called a leak."""
     lengths = evidence.synthetic_tokens.lengths
-    equal = shared_runs(evidence.synthetic_tokens, evidence.source_tokens, np.zeros(len(evidence.synthetic_tokens.ids))).equal
+    equal = shared_runs(
+        evidence.synthetic_tokens, evidence.source_tokens, np.zeros(len(evidence.synthetic_tokens.ids))
+    ).equal
     long = lengths >= _LONG_ENOUGH
     copied, able = int((equal & long).sum()), int(long.sum())
     if able < 10 or copied / able < _COPIED_FILE:

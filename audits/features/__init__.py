@@ -1,3 +1,3 @@
-"""Texts to numbers per unit, with code of the examiner's own. Sides never enter here, so no feature can depend on them."""
+"""Texts to numbers per unit, with code of the examiner's own. Sides do not enter, so no feature depends on them."""
 
 __all__: list[str] = []

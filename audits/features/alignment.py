@@ -1,8 +1,8 @@
 """Nearest synthetic row by spelling: candidates from shared rare character 4-grams, then alignment.
 
-Blocking keeps the 4-grams that are rarest in the synthetic corpus, as many as a fixed number of comparisons allows; the
-few best candidates of each record are aligned (normalised longest-common-subsequence similarity, on folded text). Blocking
-depends on texts only, never on sides. A rewrite that keeps fewer than two rare 4-grams is not found.
+Blocking keeps the 4-grams that are rarest in the synthetic corpus, as many as a fixed number of comparisons allows;
+the few best candidates of each record are aligned (normalised longest-common-subsequence similarity, on folded text).
+Blocking depends on texts only, never on sides. A rewrite that keeps fewer than two rare 4-grams is not found.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Spelling:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Nearest:
-    """Per record, the similarity of the closest synthetic row (0..1) and that row (-1 and 0 where none was a candidate)."""
+    """Per record, the similarity of the closest synthetic row (0..1) and that row (0 and -1 without a candidate)."""
 
     similarity: FloatArray
     row: IntArray
@@ -62,7 +62,9 @@ def spell(texts: list[str]) -> Spelling:
         room = np.repeat(np.cumsum(sizes), sizes)[: len(hashes)] - np.arange(len(hashes))
         parts.append(hashes[room >= _GRAM].astype(np.int32))
         lengths += np.maximum(sizes - _GRAM + 1, 0).tolist()
-    return Spelling(folded, np.concatenate(parts) if parts else np.zeros(0, np.int32), np.cumsum(np.array(lengths, np.int64)))
+    return Spelling(
+        folded, np.concatenate(parts) if parts else np.zeros(0, np.int32), np.cumsum(np.array(lengths, np.int64))
+    )
 
 
 def nearest(source: Spelling, synthetic: Spelling) -> Nearest:
@@ -78,13 +80,16 @@ def nearest(source: Spelling, synthetic: Spelling) -> Nearest:
         records, candidates = _best(overlap, begin, source.texts)
         if not len(records):
             continue
-        score = cpdist(
-            [source.texts[i] for i in records],
-            [synthetic.texts[i] for i in candidates],
-            scorer=fuzz.ratio,
-            dtype=np.float32,
-            workers=1,
-        ).astype(np.float64) / 100
+        score = (
+            cpdist(
+                [source.texts[i] for i in records],
+                [synthetic.texts[i] for i in candidates],
+                scorer=fuzz.ratio,
+                dtype=np.float32,
+                workers=1,
+            ).astype(np.float64)
+            / 100
+        )
         order = np.lexsort((candidates, -score, records))
         leads = order[np.concatenate([[True], np.diff(records[order]) != 0])]
         similarity[records[leads]] = score[leads]

@@ -1,8 +1,8 @@
 """Identifiers and secrets inside free text: e-mail, phone, card, IBAN, web profile, IP address, keys, long numbers.
 
-Values are found by format, checked (Luhn, ISO 7064) where the format has a checksum, and brought to one spelling, so that
-`+49 (30) 1234-567` and `0049301234567` agree. Fixed formats only: names and street addresses are not seen. It does not know
-sides.
+Values are found by format, checked (Luhn, ISO 7064) where the format has a checksum, and brought to one spelling, so
+that `+49 (30) 1234-567` and `0049301234567` agree. Fixed formats only: names and street addresses are not seen. It
+does not know sides.
 """
 
 import re

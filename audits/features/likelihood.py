@@ -1,8 +1,8 @@
 """How much better a text is predicted by the synthetic corpus than by everybody else's texts.
 
-An interpolated trigram model is counted on the synthetic rows; the reference is the surprisal of `rarity` (union of both
-sides, the unit itself left out). A record's score is the sum of log-ratio bits over the root of its length. It does not know
-sides.
+An interpolated trigram model is counted on the synthetic rows; the reference is the surprisal of `rarity` (union of
+both sides, the unit itself left out). A record's score is the sum of log-ratio bits over the root of its length. It
+does not know sides.
 """
 
 import numpy as np

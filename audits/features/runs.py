@@ -1,7 +1,7 @@
 """Longest shared runs: what of each record stands word for word in the synthetic corpus.
 
-For a ladder of lengths, every run of a record is looked up among the runs of the synthetic rows; a record's score is the
-surprisal of its dearest shared run. Also whole-record equality after folding. It does not know sides.
+For a ladder of lengths, every run of a record is looked up among the runs of the synthetic rows; a record's score is
+the surprisal of its dearest shared run. Also whole-record equality after folding. It does not know sides.
 """
 
 from dataclasses import dataclass

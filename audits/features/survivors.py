@@ -1,7 +1,7 @@
 """Rare n-grams that survive: which units own an n-gram that few others have and that stands in the synthetic corpus.
 
-Rare is counted in units of the source, both sides together, so it cannot depend on the sides; what a public reference says
-too is not rare. It does not know sides.
+Rare is counted in units of the source, both sides together, so it cannot depend on the sides; what a public reference
+says too is not rare. It does not know sides.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,11 @@ def surviving(
     row = np.full(units, -1, np.int64)
     behind = np.zeros(0, np.int64)
     owner, document = np.repeat(unit_of, source.lengths), synthetic.document_of
-    public = [g.hashes for g in hash_ladder(reference, orders)] if reference is not None else [np.zeros(0, np.uint64)] * len(orders)
+    public = (
+        [g.hashes for g in hash_ladder(reference, orders)]
+        if reference is not None
+        else [np.zeros(0, np.uint64)] * len(orders)
+    )
     ladders = zip(hash_ladder(source, orders), hash_ladder(synthetic, orders), public, strict=True)
     for number, (ours, theirs, known) in enumerate(ladders):
         unique, first = np.unique(theirs.hashes, return_index=True)

@@ -22,7 +22,9 @@ _UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
 _APOSTROPHE = re.compile("(?<=\\w)['\u2019\u02bc](?=\\w)")
 
 
@@ -70,7 +72,9 @@ class Tokens:
         """Return where the tokens of some documents stand, in the order asked."""
         lengths = self.lengths[documents]
         ends = np.cumsum(lengths)
-        return np.asarray(np.repeat(self.starts[documents] - (ends - lengths), lengths) + np.arange(lengths.sum()), np.int64)
+        return np.asarray(
+            np.repeat(self.starts[documents] - (ends - lengths), lengths) + np.arange(lengths.sum()), np.int64
+        )
 
     def take(self, documents: IntArray) -> "Tokens":
         """Return some of the documents, in the order asked."""

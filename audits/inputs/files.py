@@ -1,7 +1,7 @@
 """Read one table (parquet, csv, tsv, jsonl, the last three also .gz) into columns of text.
 
-Everything is bounded: a file above the limit, compressed or not, is refused before it fills the memory. It does not know
-what a column means. Errors carry file names, column names and line numbers, never a value.
+Everything is bounded: a file above the limit, compressed or not, is refused before it fills the memory. It does not
+know what a column means. Errors carry file names, column names and line numbers, never a value.
 """
 
 import csv
@@ -89,8 +89,8 @@ def read_table(path: Path, columns: list[str], *, role: str, max_bytes: int) -> 
 
 def _too_large(path: Path, role: str, max_bytes: int) -> BadInputError:
     return BadInputError(
-        f"the {role} file {path.name} holds more than {max_bytes // 2**20} MiB; audit a random sample of units, or raise "
-        "--max-megabytes if the memory allows it"
+        f"the {role} file {path.name} holds more than {max_bytes // 2**20} MiB; audit a random sample of units, or "
+        "raise --max-megabytes if the memory allows it"
     )
 
 
@@ -134,7 +134,7 @@ def _delimited(text: str, name: str, columns: list[str], role: str, delimiter: s
                 continue
             if len(row) != len(header):
                 raise BadInputError(
-                    f"line {reader.line_num} of the {role} file {name} has {len(row)} fields; the header has {len(header)}"
+                    f"line {reader.line_num} of the {role} file {name} has {len(row)} fields, its header {len(header)}"
                 )
             for column, place in zip(columns, places, strict=True):
                 found[column].append(row[place])

@@ -1,8 +1,8 @@
 """Privacy units: which records belong together, and on which side they are.
 
-The sampling unit of every test is made here. With a unit column it is everything with one value of that column; without,
-it is the distinct normalised text (all copies of a text are one unit), or the single record where the split that is
-examined was drawn record by record. It computes no statistic and never shows a text.
+The sampling unit of every test is made here. With a unit column it is everything with one value of that column;
+without, it is the distinct normalised text (all copies of a text are one unit), or the single record where the split
+that is examined was drawn record by record. It computes no statistic and never shows a text.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ class Synthetic:
 def normalise(text: str) -> str:
     """Return the form in which records are identified: NFC, runs of whitespace made one space.
 
-    >>> normalise("a  b\\n")
+    >>> normalise(" a  b ")
     'a b'
     """
     return " ".join(unicodedata.normalize("NFC", text).split())
@@ -141,9 +141,7 @@ def _by_column(sides: list[tuple[Table, bool]], text: str, unit: str, available:
     )
 
 
-def _by_text(
-    sides: list[tuple[Table, bool]], text: str, available: tuple[int, int], *, by_content: bool
-) -> Source:
+def _by_text(sides: list[tuple[Table, bool]], text: str, available: tuple[int, int], *, by_content: bool) -> Source:
     counts: dict[str, list[int]] = {}
     for table, side in sides:
         for value in table.columns[text]:
@@ -168,7 +166,9 @@ def _by_text(
         names=[plain.encode("utf-8", "surrogatepass") for plain, _, _ in entries],
         copies=np.array([count for _, _, count in entries], np.int64),
         unit="record",
-        sampling="a single record (copies of a text stand on both sides)" if by_record else "a distinct text, with all its copies",
+        sampling="a single record (copies of a text stand on both sides)"
+        if by_record
+        else "a distinct text, with all its copies",
         both_sides=both,
         records_available=available,
     )

@@ -15,7 +15,9 @@ __all__ = ["dumps", "write"]
 
 def dumps(report: AuditReport) -> str:
     """Return the canonical JSON of a report."""
-    return json.dumps(report.model_dump(mode="json", by_alias=True), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(report.model_dump(mode="json", by_alias=True), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    )
 
 
 def write(report: AuditReport, folder: Path) -> Path:

@@ -34,7 +34,8 @@ def render(report: AuditReport) -> str:
 
 
 def _side(side: SideCount) -> str:
-    return f"{side.units_used} of {side.units_available} units, {side.records_used} of {side.records_available} records used"
+    records = f"{side.records_used} of {side.records_available} records"
+    return f"{side.units_used} of {side.units_available} units, {records} used"
 
 
 def _finding(finding: Finding, required: bool) -> list[str]:

@@ -1,8 +1,8 @@
 """One p-value for a family of dependent statistics, by re-drawing the sides.
 
 Two forms: `concentration` for yes/no flags at several thresholds (smallest exact hypergeometric p, calibrated on
-re-drawn sides), and `maximum` for any scores (largest standardised statistic). Both hold whatever the dependence between
-units and thresholds, for any fixed-size or Bernoulli split of units. They know arrays only.
+re-drawn sides), and `maximum` for any scores (largest standardised statistic). Both hold whatever the dependence
+between units and thresholds, for any fixed-size or Bernoulli split of units. They know arrays only.
 """
 
 from collections.abc import Callable
@@ -54,8 +54,9 @@ def concentration(flags: BoolArray, train: BoolArray, rng: np.random.Generator, 
     Guarantee: P[p_value <= a] <= a for every a, if the sides are exchangeable given the flags.
     """
     n_train, n_holdout = int(train.sum()), int((~train).sum())
-    patterns, inverse = np.unique(flags, axis=0, return_inverse=True)
-    pattern_of = inverse.reshape(-1)
+    codes = flags.astype(np.int64) @ (1 << np.arange(flags.shape[1]))
+    _, first, pattern_of = np.unique(codes, return_index=True, return_inverse=True)
+    patterns = flags[first]
     sizes = np.bincount(pattern_of, minlength=len(patterns))
     observed = np.bincount(pattern_of[train], minlength=len(patterns)) @ patterns
     flagged = sizes @ patterns
@@ -98,7 +99,11 @@ class MaximumTest:
 
 
 def maximum(
-    statistics: Callable[[BoolArray], FloatArray], units: int, train: int, rng: np.random.Generator, redraws: int = 1_999
+    statistics: Callable[[BoolArray], FloatArray],
+    units: int,
+    train: int,
+    rng: np.random.Generator,
+    redraws: int = 1_999,
 ) -> MaximumTest:
     """Prepare the test of the largest of several rank statistics against re-drawn sides (max-T).
 

@@ -24,10 +24,12 @@ def tail_table(flagged: int, train: int, holdout: int) -> FloatArray:
     log_pmf = np.full(flagged + 1, -np.inf)
     good = t[possible]
     log_pmf[possible] = (
-        _log_choose(train, good) + _log_choose(holdout, flagged - good) - _log_choose(train + holdout, np.float64(flagged))
+        _log_choose(train, good)
+        + _log_choose(holdout, flagged - good)
+        - _log_choose(train + holdout, np.float64(flagged))
     )
     table = np.cumsum(np.exp(log_pmf)[::-1])[::-1]
-    return np.minimum(table / table[0], 1.0)
+    return np.asarray(np.minimum(table / table[0], 1.0), np.float64)
 
 
 def critical_count(flagged: int, train: int, holdout: int, alpha: float) -> int:

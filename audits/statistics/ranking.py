@@ -63,7 +63,7 @@ def area_interval(
         weight[~sides] = np.bincount(rng.integers(0, n_holdout, n_holdout), minlength=n_holdout)
         members = np.add.reduceat(np.where(sides, weight, 0.0), starts)
         others = np.add.reduceat(np.where(sides, 0.0, weight), starts)
-        values[draw] = members @ (np.cumsum(others) - 0.5 * others)
+        values[draw] = (members * (np.cumsum(others) - 0.5 * others)).sum()
     low, high = np.quantile(values / (n_train * n_holdout), [(1 - confidence) / 2, (1 + confidence) / 2])
     point = area(scores, train)
     return Estimate(
@@ -87,7 +87,11 @@ def at_false_positive_rate(scores: FloatArray, train: BoolArray, asked: float) -
     low_f, high_f = clopper_pearson(false, n_holdout)
     return LowFalsePositive(
         tpr=Estimate(
-            value=true / n_train, low=low_t, high=high_t, n=n_train, method=f"TPR at FPR <= {asked:g}; 95 % Clopper-Pearson"
+            value=true / n_train,
+            low=low_t,
+            high=high_t,
+            n=n_train,
+            method=f"TPR at FPR <= {asked:g}; 95 % Clopper-Pearson",
         ),
         fpr=Estimate(
             value=false / n_holdout,

@@ -26,7 +26,7 @@ def derivable(result: RuleResult, facts: Facts) -> bool:
 
 
 def disagreements(policy: Policy, facts: Facts, decision: Decision) -> tuple[str, ...]:
-    """Ids of rules whose recorded result is not what the policy gives; also `verdict`, or `rules` if they are others."""
+    """Ids of rules whose recorded result is not what the policy gives; `verdict`; `rules` if they are others."""
     own = evaluate(policy, facts)
     if [_asked(result) for result in own] != [_asked(result) for result in decision.rules]:
         return ("rules",)

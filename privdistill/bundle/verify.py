@@ -161,6 +161,11 @@ def _documents(files: dict[str, bytes]) -> list[VerifiedItem]:
     items.append(VerifiedItem(name="rules", status="not-checked", sentence=f"inputs not here: {', '.join(outside)}"))
     if claim.delta_parts is not None and claim.delta_parts.thresholds > 0:
         items.append(VerifiedItem(name="thresholds", status="not-checked", sentence="their part of delta is as stated"))
+    if papers.decision.tool_version != _own_version():
+        sentence = (
+            f"written by version {papers.decision.tool_version}: the wording of cards and findings was not compared"
+        )
+        items.append(VerifiedItem(name="documents", status="not-checked", sentence=sentence))
     items += [VerifiedItem(name=name, status="not-checked", sentence=sentence) for name, sentence in _NOT_CHECKED]
     return items
 
@@ -258,6 +263,9 @@ def _rendered(papers: _Papers) -> list[str]:
             layout.CARD: render_card(statement, data_file=layout.DATA, columns=papers.table.columns),
         }
         found += [f"{name} was edited" for name, text in expected.items() if files[name] != text.encode()]
+        own = evaluate(papers.policy.policy, papers.facts)
+        pairs = zip(own, decision.rules, strict=True)
+        found += [f"the finding of {a.id} was edited" for a, b in pairs if derivable(a, papers.facts) and a != b]
     return found
 
 

@@ -180,7 +180,9 @@ class LanguageModel:
             cache.batch_repeat_interleave(len(prompts))
             logits = logits.expand(len(prompts), -1)
         for position in range(shared.shape[1], prompts.shape[1]):
-            logits = self._model(prompts[:, position : position + 1], past_key_values=cache, use_cache=True).logits[:, -1]
+            logits = self._model(prompts[:, position : position + 1], past_key_values=cache, use_cache=True).logits[
+                :, -1
+            ]
         return logits, cache
 
     def _choose(
@@ -204,7 +206,9 @@ class LanguageModel:
                 scores.masked_fill_(self._stop, -torch.inf)  # an empty text helps nobody
             best, tokens = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=-1)  # (r, k), likeliest first
             mass = torch.softmax(best, dim=-1).cumsum(dim=-1)  # (r, k)
-            size = (mass < top_p).sum(dim=-1, keepdim=True).clamp(max=mass.shape[1] - 1)  # (r, 1) last index of the nucleus
+            size = (
+                (mass < top_p).sum(dim=-1, keepdim=True).clamp(max=mass.shape[1] - 1)
+            )  # (r, 1) last index of the nucleus
             target = uniform[part, None] * mass.gather(1, size)  # (r, 1)
             drawn = torch.searchsorted(mass, target, right=True).minimum(size)  # (r, 1)
             chosen[part] = tokens.gather(1, drawn).squeeze(1)

@@ -88,6 +88,7 @@ class Rows:
         labels: one label a text (cluster names when unlabelled).
         soft_labels: (rows, K) class probabilities in the order of `class_names`, or None.
         class_names: the K names.
+        below_noise: classes whose noised count does not stand out of the noise.
         facts: public numbers worth a line in the run report (noised counts, pool size, ...). Post-processing only.
     """
 
@@ -95,6 +96,7 @@ class Rows:
     labels: tuple[str, ...]
     soft_labels: FloatArray | None
     class_names: tuple[str, ...]
+    below_noise: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 
 

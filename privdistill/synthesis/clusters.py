@@ -23,7 +23,9 @@ def cluster_rule(embeddings: FloatArray, clusters: int, rng: np.random.Generator
         centres = np.vstack([centres, points[rng.choice(len(points), p=gap / gap.sum())]])
     for _ in range(_ROUNDS):
         owner = nearest(points, centres)
-        moved = np.stack([points[owner == k].mean(axis=0) if (owner == k).any() else centres[k] for k in range(clusters)])
+        moved = np.stack(
+            [points[owner == k].mean(axis=0) if (owner == k).any() else centres[k] for k in range(clusters)]
+        )
         if np.allclose(moved, centres):
             break
         centres = moved

@@ -18,7 +18,9 @@ _PREAMBLE = re.compile(
     r"|the (following|above|given|original) (is|are|text|sentence|list|review|question|example)\b)",
     re.IGNORECASE,
 )
-_MARKUP = re.compile(r"https?:|www\.|\*\*|```|<[a-z/|]|\|\s*\||__|\\[a-z]|#{2,}|\{|\}|^\W*\d+[.)]\s|\s\d+[.)]\s+\S|^\W*[-*•]\s")
+_MARKUP = re.compile(
+    r"https?:|www\.|\*\*|```|<[a-z/|]|\|\s*\||__|\\[a-z]|#{2,}|\{|\}|^\W*\d+[.)]\s|\s\d+[.)]\s+\S|^\W*[-*•]\s"
+)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _PAIRS = (('"', '"'), ("(", ")"), ("“", "”"), ("[", "]"))
 
@@ -77,4 +79,6 @@ def _unwrap(text: str) -> str:
 
 def _balanced(text: str) -> bool:
     """Whether quotation marks and brackets come in pairs."""
-    return all(text.count(left) % 2 == 0 if left == right else text.count(left) == text.count(right) for left, right in _PAIRS)
+    return all(
+        text.count(left) % 2 == 0 if left == right else text.count(left) == text.count(right) for left, right in _PAIRS
+    )

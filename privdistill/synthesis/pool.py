@@ -69,7 +69,9 @@ def public_pool(
         wordings = item_prompts(describe, words[aim])
         prompts.append(wordings[(i // len(words)) % len(wordings)])
         aims.append(aim)
-    written = model.sample(prompts, max_new_tokens=max_tokens, temperature=1.0, top_p=_TOP_P, rng=rng, progress=progress)
+    written = model.sample(
+        prompts, max_new_tokens=max_tokens, temperature=1.0, top_p=_TOP_P, rng=rng, progress=progress
+    )
     drafts: dict[str, Draft] = {}
     for aim, (text, _) in zip(aims, written, strict=True):
         plain = " ".join(text.split())

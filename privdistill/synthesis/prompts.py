@@ -13,9 +13,7 @@ _UNSPOKEN = re.compile(r"^\W*(label|class|category|cluster|y)?[\W_]*\d*\W*$", re
 _DEFAULT = "short texts"
 
 
-def label_words(
-    labels: Sequence[str], descriptions: Mapping[str, str], other: int | None = None
-) -> list[str | None]:
+def label_words(labels: Sequence[str], descriptions: Mapping[str, str], other: int | None = None) -> list[str | None]:
     """Words that describe each label, or None where its name says nothing (`0`, `class_1`, the label for all others).
 
     Example:
@@ -24,7 +22,9 @@ def label_words(
     """
     out: list[str | None] = []
     for i, label in enumerate(labels):
-        words = descriptions.get(label) or ("" if i == other or _UNSPOKEN.match(label) else re.sub(r"[_\-]+", " ", label))
+        words = descriptions.get(label) or (
+            "" if i == other or _UNSPOKEN.match(label) else re.sub(r"[_\-]+", " ", label)
+        )
         out.append(" ".join(words.split())[:200] or None)
     return out
 

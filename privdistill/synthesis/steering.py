@@ -14,7 +14,16 @@ import numpy.typing as npt
 
 from privdistill.mechanisms.release import FloatArray
 
-__all__ = ["DEVIATIONS", "Opening", "Steering", "corrected", "emphasised", "lexical_bias", "make_steering", "opening_shares"]
+__all__ = [
+    "DEVIATIONS",
+    "Opening",
+    "Steering",
+    "corrected",
+    "emphasised",
+    "lexical_bias",
+    "make_steering",
+    "opening_shares",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -94,7 +103,11 @@ def make_steering(
         held = np.maximum(sums[missing], opening_noise) / count
         positions[row, missing] = np.minimum(np.log((held + _FLOOR) / (usual[missing] + _FLOOR)), 0.0)
     positions = np.clip(positions, *_POSITION_LIMITS)
-    first = opening_shares(opening[0], count, opening_noise) if len(opening) else Opening(np.zeros(0, np.int64), np.zeros(0))
+    first = (
+        opening_shares(opening[0], count, opening_noise)
+        if len(opening)
+        else Opening(np.zeros(0, np.int64), np.zeros(0))
+    )
     return Steering(lexical, first, positions, np.flatnonzero(lexical > 0.5))
 
 
@@ -137,4 +150,3 @@ def emphasised(
         if pool.size:
             row[rng.choice(pool, min(pool.size, _WORDS), replace=False)] += _WORD_EMPHASIS
     return bias
-

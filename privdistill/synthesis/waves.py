@@ -89,7 +89,12 @@ class Waves:
                 total += int(sizes.sum())
                 if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
                     self._form = replace(self._form, whole_sentences=False, strict=False)
-            drafts = [draft for k, size in enumerate(sizes) if size for draft in self._drafts(k, int(size), steerings[k], total)]
+            drafts = [
+                draft
+                for k, size in enumerate(sizes)
+                if size
+                for draft in self._drafts(k, int(size), steerings[k], total)
+            ]
             if not drafts:
                 continue
             fresh = self._context.encoder.encode([draft.text for draft in drafts])

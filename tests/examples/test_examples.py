@@ -1,0 +1,130 @@
+"""Every example runs, or is parsed down to the options it names."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from privdistill.cli.settings import load_settings
+from privdistill.cli.setup import TEMPLATE
+from tests.conftest import ROOT
+
+EXAMPLES = ROOT / "examples"
+CI_JOB = EXAMPLES / "04_gate_in_ci.yml"
+
+
+def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(script), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_example_is_tested_here() -> None:
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == {
+        "01_quickstart.sh",
+        "02_privdistill.yaml",
+        "03_audit_someone_elses_file.sh",
+        "04_gate_in_ci.yml",
+        "make_letters.py",
+    }
+    assert all(os.access(path, os.X_OK) for path in EXAMPLES.glob("*.sh"))
+
+
+def test_quickstart_ends_with_no_for_a_recipe_that_copies(
+    toy_csv: Path, tiny_encoder: Path, tiny_language_model: Path, in_folder: Path
+) -> None:
+    """The whole script with tiny models; `passthrough` claims nothing, so every step runs and the policy says no."""
+    (in_folder / "privdistill.yaml").write_text(
+        f"source: {{path: {toy_csv}, label_column: label, labels: [good, bad]}}\n"
+        f"synthesis: {{recipe: passthrough, rows: 60, model: {tiny_language_model}, encoder: {tiny_encoder}}}\n"
+        "ledger: ledger.sqlite3\n"
+    )
+    done = bash(EXAMPLES / "01_quickstart.sh", in_folder, cwd=in_folder)
+    assert done.returncode == 10, done.stderr
+    assert "DENIED" in done.stdout
+    assert not (in_folder / "bundle").exists()
+    assert (in_folder / "ledger.sqlite3").is_file()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_quickstart_on_the_embedded_corpus_ends_with_a_decision(in_folder: Path) -> None:
+    """The real thing, with few rows: real models, real reviews, a real verdict, and a bundle exactly when it is yes."""
+    (in_folder / "privdistill.yaml").write_text(TEMPLATE.replace("rows: 1000", "rows: 40"))
+    done = bash(EXAMPLES / "01_quickstart.sh", in_folder, cwd=in_folder)
+    assert done.returncode in (0, 3, 10), done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = (in_folder / "runs").iterdir()
+    verdict = json.loads((run / "decision.json").read_text(encoding="utf-8"))["verdict"]
+    assert {"allow": 0, "deny": 10, "indeterminate": 3}[verdict] == done.returncode
+    assert (in_folder / "bundle").exists() == (verdict == "allow")
+
+
+def test_the_configuration_is_accepted_and_planned(in_folder: Path) -> None:
+    from privdistill import pipeline
+
+    copy = Path(shutil.copy(EXAMPLES / "02_privdistill.yaml", in_folder / "privdistill.yaml"))
+    settings = load_settings({"privacy.epsilon": 4.0}, file=copy)
+    assert settings.config.source.path == str(in_folder / "messages.csv")
+    assert settings.config.source.unit == "customer_id"
+    plan = pipeline.plan(settings.config)
+    assert plan.refusal is None, plan.refusal
+    assert plan.budget is not None
+    assert plan.budget.epsilon <= 4.0
+
+
+def test_auditing_somebody_elses_file_tells_a_copy_from_a_clean_one(in_folder: Path) -> None:
+    done = bash(EXAMPLES / "03_audit_someone_elses_file.sh", "letters", cwd=in_folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "== clean.csv: exit code 0" in done.stdout
+    assert "== leaky.csv: exit code 10" in done.stdout
+    assert (in_folder / "letters" / "audit-leaky" / "audit.json").is_file()
+
+
+def test_the_ci_job_is_a_workflow_with_pinned_actions_and_no_rights() -> None:
+    job = yaml.load(CI_JOB.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    assert job["permissions"] == {"contents": "read"}
+    steps = job["jobs"]["gate"]["steps"]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+    assert not [step for step in steps if "${{" in step.get("run", "")], "inputs never go into a shell line"
+
+
+def test_the_ci_job_uses_commands_and_options_that_exist(tmp_path: Path) -> None:
+    job = yaml.load(CI_JOB.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    lines = [step["run"] for step in job["jobs"]["gate"]["steps"] if step.get("run", "").startswith("privdistill ")]
+    assert [line.split()[1] for line in lines] == ["verify", "gate", "report"]
+    for line in lines:
+        words = shlex.split(line.partition(">")[0])[1:]
+        helped = subprocess.run(
+            [sys.executable, "-m", "privdistill", words[0], "--help"], capture_output=True, text=True, check=True
+        )
+        for option in (word for word in words if word.startswith("--")):
+            assert option in helped.stdout, f"{words[0]} has no {option}"
+
+
+def test_the_ci_job_says_no_to_a_bundle_that_does_not_verify(in_folder: Path) -> None:
+    """Its two deciding lines, run as written on an empty bundle and the real policy: neither may succeed."""
+    (in_folder / "proposed" / "bundle").mkdir(parents=True)
+    shutil.copytree(ROOT / "policies", in_folder / "protected" / "policies")
+    job = yaml.load(CI_JOB.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    steps = {step["name"]: step for step in job["jobs"]["gate"]["steps"] if "name" in step}
+    for name in ("Verify", "Decide"):
+        script = in_folder / "step.sh"
+        script.write_text(steps[name]["run"])
+        assert bash(script, cwd=in_folder).returncode in (2, 3, 10), name
