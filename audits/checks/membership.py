@@ -144,13 +144,14 @@ class _Plan:
             )
             if found >= _FOUND:
                 observed = rate(found, _TRIALS)
+                trials = f"{found} of {_TRIALS} simulated audits; lower bound {observed.low:.0%}"
                 return Power(
                     probability=asked,
                     detectable=share,
                     unit=unit,
                     method=method,
-                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed with at "
-                    f"least {asked:.0%} probability ({found} of {_TRIALS} simulated audits; lower bound {observed.low:.0%}).",
+                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed with "
+                    f"at least {asked:.0%} probability ({trials}).",
                 )
         sentence = "Even if every train unit had been copied verbatim, this check would have missed it."
         return Power(probability=asked, detectable=None, unit=unit, method=method, sentence=sentence)

@@ -69,8 +69,9 @@ def read_yaml(text: str) -> object:
     """
     if len(text) > _MAX_CHARACTERS:
         raise YamlError(f"expected at most {_MAX_CHARACTERS} characters, found {len(text)}")
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         return loader.get_single_data()
     except YamlError:
         raise
@@ -79,4 +80,5 @@ def read_yaml(text: str) -> object:
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise YamlError(f"{where}{getattr(error, 'problem', None) or 'not readable as YAML'}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()

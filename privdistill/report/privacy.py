@@ -180,5 +180,5 @@ def _verify() -> list[str]:
         "",
         "`privdistill verify .` in this folder re-computes the checksums, epsilon and every rule whose inputs are",
         "here, offline, and lists what it cannot check. The outcomes of the audit are attested by a salted commitment in",
-        "`audit.json`: its holder can show it to a reviewer, who checks that it is the one committed to.",
+        "`audit.json`: its holder can show it to a reviewer, who checks that it is the right one.",
     ]

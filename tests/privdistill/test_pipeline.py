@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -48,7 +47,7 @@ class CountingRecipe:
 
 
 @pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingRecipe]]:
+def recipe(monkeypatch: pytest.MonkeyPatch) -> type[CountingRecipe]:
     class Fresh(CountingRecipe):
         pass
 
@@ -60,7 +59,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingRecipe]]:
     monkeypatch.setattr(
         "privdistill.planning.find_recipe", lambda name: Fresh() if name in ("counting", "auto") else real(name)
     )
-    yield Fresh
+    return Fresh
 
 
 @pytest.fixture

@@ -330,10 +330,11 @@ def test_the_second_of_two_at_the_same_moment_is_refused(tmp_path: Path) -> None
 def test_a_bundle_that_would_not_verify_is_not_published(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("privdistill.bundle.assemble.render_privacy", lambda *arguments: "see /home/ada/notes\n")
+    module = sys.modules["privdistill.bundle.assemble"]
+    monkeypatch.setattr(module, "render_privacy", lambda *arguments: "see /home/ada/notes\n")
     with pytest.raises(RefusedError):
         assemble(run.candidate(), tmp_path / "bundle")
-    monkeypatch.setattr("privdistill.bundle.assemble.render_privacy", lambda *arguments: "all is well\n")
+    monkeypatch.setattr(module, "render_privacy", lambda *arguments: "all is well\n")
     with pytest.raises(RefusedError, match="would not verify"):
         assemble(run.candidate(), tmp_path / "bundle")
     assert nothing_but(tmp_path, "run", "home")
