@@ -10,16 +10,24 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from audits.features.distinguishing import side_scores
 from audits.features.likelihood import likelihood_ratio
 from audits.features.rarity import Rarity, rarity
 from audits.features.runs import SharedRuns, shared_runs
 from audits.features.tokens import Tokens, Vocabulary
-from audits.findings import Claim, WorstCase
+from audits.findings import Claim, Estimate, WorstCase
 from audits.inputs.claims import ReadClaim
 from audits.inputs.units import Source, Synthetic, redact
 from audits.split import SplitEvidence
+from audits.statistics.ranking import area_interval
 
-__all__ = ["Evidence", "Settings"]
+__all__ = ["MARGIN", "SHARED", "Evidence", "Settings"]
+
+MARGIN = 0.05
+"""The equivalence margin: a word classifier may tell the sides apart by no more than this AUC above chance."""
+SHARED = 0.05
+"""Largest share of holdout texts that may also stand in the source."""
+_FOLDS = 5
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -133,6 +141,40 @@ class Evidence:
     def membership(self, synthetic: Tokens) -> FloatArray:
         """Return the membership score of every unit against some synthetic corpus."""
         return np.asarray(self.by_unit(likelihood_ratio(self.source_tokens, synthetic, self.rarity)), np.float64)
+
+    @cached_property
+    def text_only(self) -> Estimate:
+        """How well the words alone, without any synthetic text, tell train from holdout (AUC, 90 % interval)."""
+        rng = np.random.default_rng(int.from_bytes(self._key, "big"))
+        tokens, train = self.source_tokens, self.source.train
+        fold = rng.permutation(self.source.units) % _FOLDS
+        scores = side_scores(tokens.ids, np.repeat(self.source.unit_of, tokens.lengths), train, fold)
+        return area_interval(scores, train, rng, confidence=0.9)
+
+    @cached_property
+    def control_doubt(self) -> str:
+        """Why the holdout is not known to be a fair control, so that nothing can pass; empty when it is."""
+        if not self.has_control:
+            return "there is no holdout"
+        if self.split.kind == "own":
+            return ""
+        if self.source.both_sides > SHARED * self.holdout_units:
+            return f"{self.source.both_sides} holdout texts also stand in the source, so they were read"
+        found = self.text_only
+        if found.low > 0.5 - MARGIN and found.high < 0.5 + MARGIN:
+            return ""
+        differ = "differ" if self.control_broken else "are not shown to be alike"
+        interval = f"text-only AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), not inside 0.5 +- {MARGIN}"
+        return f"train and holdout {differ} without any generator: {interval}"
+
+    @cached_property
+    def control_broken(self) -> bool:
+        """Whether the holdout is known to be no control, so that no difference of the sides is evidence of anything."""
+        if not self.has_control or self.split.kind == "own":
+            return not self.has_control
+        if self.source.both_sides > SHARED * self.holdout_units:
+            return True
+        return self.text_only.low > 0.5 and self.text_only.high >= 0.5 + MARGIN
 
     def by_unit(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Return, per unit, the largest value (or any flag) of its records."""

@@ -104,6 +104,11 @@ def _read(request: Request) -> tuple[Evidence, Inputs]:
         holdout = read_table(request.holdout, source_columns, role="holdout", max_bytes=request.max_bytes)
     synthetic, column = _synthetic(request, label)
     claim = read_claim(request.claim) if request.claim is not None else None
+    stated = claim.claim.privacy_unit if claim is not None and claim.claim is not None else "record"
+    if stated != "record" and request.unit_column is None:
+        raise BadInputError(
+            f"the claim protects units of column {stated!r}; give --unit-column, so that units are compared"
+        )
     key = read_split_key(request.split_key) if request.split_key is not None else None
     _distinct(synthetic, train, holdout)
     rows = make_synthetic(synthetic.columns[column])

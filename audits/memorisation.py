@@ -14,11 +14,12 @@ import numpy.typing as npt
 from audits.evidence import Evidence
 from audits.findings import Estimate, Power, WorstCase
 from audits.registry import Outcome
+from audits.statistics.calibration import calibration_doubt, null_calibration
 from audits.statistics.detection import detectable_rate
-from audits.statistics.families import FamilyTest, concentration
+from audits.statistics.families import concentration
 from audits.statistics.intervals import difference, rate
 
-__all__ = ["Leak", "judge", "null_calibration"]
+__all__ = ["Leak", "judge"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -82,33 +83,25 @@ def judge(
     numbers["holdout_rate"] = rate(hits_holdout, n_holdout)
     numbers["excess_rate"] = difference(hits_train, n_train, hits_holdout, n_holdout)
     test = concentration(flags, train, rng)
-    numbers["null_false_alarms"] = null_calibration(test, evidence.settings.alpha)
+    numbers["null_false_alarms"] = null_calibration(test.null, evidence.settings.alpha)
     counts = "; ".join(
         f"{level}: {int(hit)} train, {int(every - hit)} holdout"
         for level, hit, every in zip(levels, test.train, test.flagged, strict=True)
     )
-    doubt = ""
-    if numbers["null_false_alarms"].low > evidence.settings.alpha:
-        doubt = "the null calibration of this run failed: too many alarms on re-drawn sides"
     plan = _Plan(evidence, flags, leak, rng.spawn(1)[0])
+    found = f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}"
+    doubt = evidence.control_doubt
     return Outcome(
-        summary=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: no "
-        "concentration on the train side.",
-        alarm=f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}: training text is "
-        f"reproduced (most plainly at threshold {levels[test.best]}).",
+        summary=f"{found}." if evidence.control_broken else f"{found}: no concentration on the train side.",
+        alarm=f"{found}: training text is reproduced (most plainly at threshold {levels[test.best]}).",
         p_value=test.p_value,
-        doubt=doubt,
+        harmful=not evidence.control_broken,
+        doubt=doubt or calibration_doubt(numbers["null_false_alarms"], evidence.settings.alpha),
         power=plan.power,
         estimates=numbers | (estimates or {}),
         worst_cases=worst_cases,
         notes=(f"flagged units by threshold: {counts}", *notes),
     )
-
-
-def null_calibration(test: FamilyTest, alpha: float) -> Estimate:
-    """Return the share of re-drawn sides on which the check would have raised an alarm."""
-    alarms = rate(int((test.null <= alpha).sum()), len(test.null))
-    return alarms.model_copy(update={"method": f"share of re-drawn sides with p <= {alpha:g}; {alarms.method}"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

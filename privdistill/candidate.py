@@ -32,7 +32,7 @@ NOT_PROTECTED = (
     "what holds for a whole group or population, whether or not any one unit is in the corpus",
     "side channels: time, memory and files on the machine that ran it",
 )
-_NOISE = "operating-system randomness through OpenDP's exact discrete Gaussian"
+_NOISE = "OpenDP exact discrete Gaussian; random bits from OpenSSL, seeded by the operating system"
 
 
 def parquet_bytes(rows: Rows, order: Sequence[int]) -> bytes:

@@ -17,8 +17,8 @@ from audits.accounting import discretisation_delta, gaussian_delta, gaussian_eps
 __all__ = [
     "KEY",
     "LEAKS",
-    "clean",
     "claim_for",
+    "clean",
     "identifier_replay",
     "near_copies",
     "passthrough",
@@ -108,7 +108,9 @@ def identifier_replay(train: list[str], rows: list[str], rng: np.random.Generato
     """Puts the phone number of forty records, spelt otherwise, into other rows."""
     carriers = [text for text in train if "call +49" in text]
     out = list(rows)
-    for place, text in zip(rng.choice(len(out), 40, replace=False), rng.choice(carriers, 40, replace=False), strict=True):
+    for place, text in zip(
+        rng.choice(len(out), 40, replace=False), rng.choice(carriers, 40, replace=False), strict=True
+    ):
         digits = "".join(c for c in str(text).split("call +49", 1)[1] if c.isdigit())
         out[place] = f"{out[place]} (0{digits[:3]}) {digits[3:]}"
     return out

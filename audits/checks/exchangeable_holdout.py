@@ -8,15 +8,10 @@ the holdout.
 
 import numpy as np
 
-from audits.evidence import Evidence
-from audits.features.distinguishing import side_scores
+from audits.evidence import MARGIN, Evidence
 from audits.registry import Outcome, check
-from audits.statistics.ranking import area_interval
 
 __all__ = ["exchangeable_holdout"]
-
-MARGIN = 0.05
-_FOLDS = 5
 
 
 @check(
@@ -28,23 +23,22 @@ _FOLDS = 5
 )
 def exchangeable_holdout(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     """Verify the split, or test that the sides cannot be told apart by their words."""
+    del rng
     if not evidence.has_control:
         return Outcome("No holdout was given: nothing tells a phantom from a leak.", status="inconclusive")
-    tokens = evidence.source_tokens
-    owner = np.repeat(evidence.source.unit_of, tokens.lengths)
-    fold = rng.permutation(evidence.source.units) % _FOLDS
-    scores = side_scores(tokens.ids, owner, evidence.source.train, fold)
-    auc = area_interval(scores, evidence.source.train, rng, confidence=0.9)
-    numbers = {"text_only_auc": auc}
+    found = evidence.text_only
+    numbers = {"text_only_auc": found}
     notes = (f"sampling unit: {evidence.source.sampling}",)
     if evidence.split.kind == "own":
         sentence = "The sides are verified coins of a committed key, so they are exchangeable by construction."
         return Outcome(sentence, status="pass", estimates=numbers, notes=notes)
-    inside = auc.low > 0.5 - MARGIN and auc.high < 0.5 + MARGIN
-    interval = f"text-only AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"
-    if inside:
-        sentence = f"Words do not tell train from holdout: {interval}, inside 0.5 +- {MARGIN}."
-        limits = "an equivalence test on words; that nobody tuned on the holdout is taken on trust"
-        return Outcome(sentence, status="pass", estimates=numbers, notes=(*notes, limits))
-    sentence = f"Train and holdout may differ without any generator: {interval}, not inside 0.5 +- {MARGIN}."
-    return Outcome(sentence, status="inconclusive", estimates=numbers, notes=notes)
+    if evidence.control_doubt:
+        sentence = f"The holdout is not known to be a fair control: {evidence.control_doubt}."
+        return Outcome(sentence, status="inconclusive", estimates=numbers, notes=notes)
+    return Outcome(
+        f"Words do not tell train from holdout: text-only AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), "
+        f"inside 0.5 +- {MARGIN}.",
+        status="pass",
+        estimates=numbers,
+        notes=(*notes, "an equivalence test on words; that nobody tuned on the holdout is taken on trust"),
+    )

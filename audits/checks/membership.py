@@ -16,6 +16,7 @@ from audits.evidence import Evidence
 from audits.features.tokens import join
 from audits.findings import Claim, Power
 from audits.registry import Outcome, check
+from audits.statistics.calibration import calibration_doubt, null_calibration
 from audits.statistics.families import MaximumTest, maximum
 from audits.statistics.intervals import rate
 from audits.statistics.ranking import LowFalsePositive, area, area_interval, at_false_positive_rate
@@ -46,13 +47,16 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         return Outcome("Without a holdout, members cannot be compared with non-members.", status="inconclusive")
     scores, train = evidence.likelihood, evidence.source.train
     test = maximum(_tops(len(train)), len(train), evidence.train_units, rng)
-    p_value = test.p_value(train[_order(scores, rng)])
+    ordered = train[_order(scores, rng)]
+    p_value = test.p_value(ordered)
     auc = area_interval(scores, train, rng)
     low = at_false_positive_rate(scores, train, _ASKED)
     lower = at_false_positive_rate(scores, train, 0.001)
     allowed = _allowed(low, evidence.claim)
-    harmful = auc.low > AREA_MARGIN or (low.resolvable and low.tpr.low > allowed)
-    numbers = {"auc": auc, "tpr_at_1_percent": low.tpr, "fpr_at_1_percent": low.fpr}
+    large = auc.low > AREA_MARGIN or (low.resolvable and low.tpr.low > allowed)
+    harmful = large and not evidence.control_broken
+    null = null_calibration(test.null(ordered, rng), evidence.settings.alpha)
+    numbers = {"auc": auc, "tpr_at_1_percent": low.tpr, "fpr_at_1_percent": low.fpr, "null_false_alarms": null}
     notes = []
     if not low.resolvable:
         notes.append(f"1 % FPR is unresolvable with {evidence.holdout_units} holdout units (1,000 are needed)")
@@ -63,17 +67,18 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     notes.append(
         f"fails when significant and AUC > {AREA_MARGIN} or TPR at 1 % FPR > {allowed:.3f}, by lower interval ends"
     )
-    if p_value <= evidence.settings.alpha and not harmful:
+    if p_value <= evidence.settings.alpha and not large:
         notes.append("an advantage may be there, below the margin: a private generator is allowed to learn")
     measured = (
         f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}), TPR {low.tpr.value:.1%} at FPR {low.fpr.value:.1%}"
     )
     plan = _Plan(evidence, test, (auc.high - auc.low) / 2, rng.spawn(1)[0])
     return Outcome(
-        summary=f"Membership is hardly visible in the text: {measured}.",
+        summary=f"{measured}." if evidence.control_broken else f"Membership is hardly visible in the text: {measured}.",
         alarm=f"Membership of train units shows in the synthetic text: {measured}.",
         p_value=p_value,
         harmful=harmful,
+        doubt=evidence.control_doubt or calibration_doubt(null, evidence.settings.alpha),
         power=plan.power,
         estimates=numbers,
         notes=tuple(notes),
@@ -150,8 +155,8 @@ class _Plan:
                     detectable=share,
                     unit=unit,
                     method=method,
-                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed with "
-                    f"at least {asked:.0%} probability ({trials}).",
+                    sentence=f"Had {share:.2%} of the train units been copied verbatim, this check would have failed "
+                    f"with at least {asked:.0%} probability ({trials}).",
                 )
         sentence = "Even if every train unit had been copied verbatim, this check would have missed it."
         return Power(probability=asked, detectable=None, unit=unit, method=method, sentence=sentence)

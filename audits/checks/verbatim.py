@@ -58,7 +58,7 @@ def verbatim(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         worst_cases=evidence.worst(np.where(runs.bits >= _BITS[0], runs.bits, 0.0), runs.row),
         notes=(_coverage(evidence),),
     )
-    return outcome if evidence.has_control else _without_control(evidence, outcome)
+    return _plain_copy(evidence, outcome)
 
 
 def _flags(runs: SharedRuns) -> npt.NDArray[np.bool_]:
@@ -75,8 +75,10 @@ def _coverage(evidence: Evidence) -> str:
     )
 
 
-def _without_control(evidence: Evidence, outcome: Outcome) -> Outcome:
-    """Most of the file being whole, long source records needs no control to be called a leak."""
+def _plain_copy(evidence: Evidence, outcome: Outcome) -> Outcome:
+    """Where most of the file is whole, long source records, no control is needed to call it a leak."""
+    if not evidence.control_broken:
+        return outcome
     lengths = evidence.synthetic_tokens.lengths
     equal = shared_runs(
         evidence.synthetic_tokens, evidence.source_tokens, np.zeros(len(evidence.synthetic_tokens.ids))

@@ -62,7 +62,7 @@ def document_hashes(tokens: Tokens) -> HashArray:
     """Return one hash per document: equal for equal token sequences; 0 for a document without tokens."""
     mixed = _mix(tokens.ids)
     place = np.arange(len(mixed)) - np.repeat(tokens.starts[:-1], tokens.lengths)
-    salted = _mix((mixed ^ _mix(place)).view(np.int64))
+    salted = _mix((mixed * _BASE + _mix(place + 2**40)).view(np.int64))
     summed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(salted, dtype=np.uint64)])
     return np.asarray(summed[tokens.starts[1:]] - summed[tokens.starts[:-1]], np.uint64)
 

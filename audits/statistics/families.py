@@ -93,9 +93,16 @@ class MaximumTest:
 
     def p_value(self, ordered: BoolArray) -> float:
         """Return the p-value of sides given in the order of a score, ties broken at random."""
-        standard = float(((self.statistics(ordered[None, :])[0] - self.centre) / self.scale).max())
-        at_least = len(self.largest) - int(np.searchsorted(self.largest, standard - 1e-9, side="left"))
-        return (1 + at_least) / (len(self.largest) + 1)
+        return float(self._p_values(ordered[None, :])[0])
+
+    def null(self, ordered: BoolArray, rng: np.random.Generator, draws: int = 299) -> FloatArray:
+        """Return the p-values of further re-drawn sides: the null calibration of this run."""
+        return self._p_values(rng.permuted(np.repeat(ordered[None, :], draws, axis=0), axis=1))
+
+    def _p_values(self, sides: BoolArray) -> FloatArray:
+        standard = ((self.statistics(sides) - self.centre) / self.scale).max(axis=1)
+        at_least = len(self.largest) - np.searchsorted(self.largest, standard - 1e-9, side="left")
+        return np.asarray((1 + at_least) / (len(self.largest) + 1), np.float64)
 
 
 def maximum(

@@ -10,9 +10,6 @@ the decision was made, and changes nothing in the run.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from audits.findings import AuditReport, Claim
 from privdistill.bundle import layout
@@ -21,6 +18,7 @@ from privdistill.bundle.provenance import provenance
 from privdistill.bundle.publish import publish, refuse_occupied
 from privdistill.bundle.rederive import disagreements
 from privdistill.bundle.rows import Table, read_rows
+from privdistill.bundle.strict_json import read_document
 from privdistill.bundle.traces import local_trace
 from privdistill.bundle.verify import verify
 from privdistill.errors import IndeterminateError, RefusedError, RunError
@@ -32,8 +30,6 @@ from privdistill.report.privacy import render_privacy
 from privdistill.report.statement import privacy_statement
 
 __all__ = ["Candidate", "assemble"]
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,10 @@ def assemble(candidate: Candidate, out: Path) -> Path:
     _refuse_undecided(candidate.decision)
     refuse_occupied(out)
     data, claim_bytes, audit_bytes = (_read(path) for path in (candidate.data, candidate.claim, candidate.audit))
-    claim, audit = _parse(Claim, claim_bytes, "claim.json"), _parse(AuditReport, audit_bytes, "audit.json")
+    claim, audit = (
+        read_document(Claim, claim_bytes, "claim.json"),
+        read_document(AuditReport, audit_bytes, "audit.json"),
+    )
     policy, decision = candidate.policy, candidate.decision
     policy_bytes = policy.text.encode()
     digests = Digests(*(layout.sha256(content) for content in (data, claim_bytes, audit_bytes, policy_bytes)))
@@ -155,13 +154,4 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise RunError(
             f"expected {path.name} in the run, found none ({error.strerror}); run the earlier stages"
-        ) from None
-
-
-def _parse(model: type[_Model], content: bytes, name: str) -> _Model:
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise RefusedError(
-            f"{name} is not what it should be ({error.error_count()} fault(s)); run its stage again"
         ) from None

@@ -6,6 +6,7 @@ cases never are. It does not know how a check works.
 """
 
 import hashlib
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,8 +78,8 @@ class AuditView(_Frozen):
     commitment_method: Literal["sha256(salt || internal audit.json)"] = "sha256(salt || internal audit.json)"
 
     def to_json(self) -> str:
-        """Canonical text."""
-        return self.model_dump_json(by_alias=True, indent=2, exclude_none=False) + "\n"
+        """Canonical ASCII text."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"
 
 
 def commitment(salt: bytes, audit: bytes) -> str:

@@ -4,6 +4,7 @@ No paths, no names of machines or people, no digest of the corpus. It does not k
 versions are passed in.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Literal
 
@@ -40,8 +41,8 @@ class Provenance(BaseModel):
     audit_commitment: str
 
     def to_json(self) -> str:
-        """Canonical text."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+        """Canonical ASCII text."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"
 
 
 def provenance(

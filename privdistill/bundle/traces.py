@@ -10,7 +10,7 @@ __all__ = ["local_trace"]
 
 _ROOTS = "home|root|Users|tmp|var|mnt|opt|srv|etc|usr|private|media|scratch|workspace|work|data"
 _TRACE = re.compile(
-    rf"(?<![\w.:/-])/(?:{_ROOTS})/[\w.+@-]+|\b[A-Za-z]:\\{{1,2}}[\w.$-]+\\|\bfile:/|(?<![\w])~[a-z0-9_-]*/\w|\\{{2,4}}\w+\\{{1,2}}\w+\$?"
+    rf"(?<![\w.:/-])/(?:{_ROOTS})/[\w.+@-]+|\b[A-Za-z]:\\{{1,2}}[\w.$-]+\\|\bfile:/|(?<![\w])~[a-z0-9_-]*/\w|\\{{2,4}}(?![xuU][0-9a-f])\w+\\{{1,2}}\w"
 )
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from audits.findings import Claim
 from privdistill.bundle import layout
 from privdistill.bundle.audit_view import AuditView
 from privdistill.bundle.provenance import Provenance, provenance
 from privdistill.bundle.rederive import derivable, disagreements, epsilon_problems
 from privdistill.bundle.rows import Table, read_rows
+from privdistill.bundle.strict_json import read_document
 from privdistill.bundle.traces import local_trace
 from privdistill.errors import PrivdistillError, RunError
 from privdistill.policy.decide import evaluate
@@ -76,9 +75,9 @@ def verify(bundle: Path) -> Verification:
     files, problems = _read(bundle)
     items = [_item("layout", problems, f"{len(layout.FILES)} files, and no other")]
     if not problems:
-        sums = files[layout.SUMS] == layout.sums_text(files).encode()
-        items.append(_item("checksums", [] if sums else ["a file differs from SHA256SUMS"], "every byte as listed"))
-        items += _documents(files)
+        problems = _damage(files)
+        items.append(_item("checksums", problems, "every byte as listed"))
+        items += [] if problems else _documents(files)
     return Verification(bundle=name, checks=tuple(items))
 
 
@@ -86,7 +85,11 @@ def _read(bundle: Path) -> tuple[dict[str, bytes], list[str]]:
     """Every regular file, and what does not belong. Links are never followed."""
     files: dict[str, bytes] = {}
     problems: list[str] = []
-    for relative, mode in _walk(bundle, ""):
+    try:
+        entries = list(_walk(bundle, ""))
+    except OSError as error:
+        return files, [f"the folder cannot be listed ({error.strerror})"]
+    for relative, mode in entries:
         if relative not in layout.FILES:
             problems.append(f"{relative!r} does not belong in a bundle")
         elif not stat.S_ISREG(mode):
@@ -116,6 +119,15 @@ def _open(path: Path) -> bytes:
         return file.read()
 
 
+def _damage(files: dict[str, bytes]) -> list[str]:
+    expected = layout.sums_text(files)
+    if files[layout.SUMS] == expected.encode():
+        return []
+    listed = set(files[layout.SUMS].decode("utf-8", "replace").splitlines())
+    names = [line.partition("  ")[2] for line in expected.splitlines() if line not in listed]
+    return [f"{', '.join(names) or layout.SUMS} is not as listed"]
+
+
 def _named(name: str, problems: list[str]) -> bool:
     return any(problem.startswith(repr(name)) for problem in problems)
 
@@ -124,18 +136,18 @@ def _documents(files: dict[str, bytes]) -> list[VerifiedItem]:
     try:
         papers = _Papers(
             files,
-            Claim.model_validate_json(files[layout.CLAIM]),
-            AuditView.model_validate_json(files[layout.AUDIT]),
-            Decision.model_validate_json(files[layout.DECISION]),
-            Provenance.model_validate_json(files[layout.PROVENANCE]),
-            PrivacyStatement.model_validate_json(files[layout.PRIVACY_JSON]),
+            read_document(Claim, files[layout.CLAIM], layout.CLAIM),
+            read_document(AuditView, files[layout.AUDIT], layout.AUDIT),
+            read_document(Decision, files[layout.DECISION], layout.DECISION),
+            read_document(Provenance, files[layout.PROVENANCE], layout.PROVENANCE),
+            read_document(PrivacyStatement, files[layout.PRIVACY_JSON], layout.PRIVACY_JSON),
             parse_policy(files[layout.POLICY].decode("utf-8"), layout.POLICY),
             read_rows(files[layout.DATA]),
         )
-    except ValidationError as error:
-        return [_item("documents", [f"a document is not of type {error.title} ({error.error_count()} fault(s))"], "")]
-    except (PrivdistillError, UnicodeDecodeError) as error:
-        return [_item("documents", [f"a document is not readable ({type(error).__name__})"], "")]
+    except PrivdistillError as error:
+        return [_item("documents", [str(error)], "")]
+    except UnicodeDecodeError:
+        return [_item("documents", [f"{layout.POLICY} is not UTF-8 text"], "")]
     claim = papers.claim
     steps: tuple[tuple[str, Callable[[_Papers], list[str]], str], ...] = (
         ("rows", _rows, f"{claim.rows} rows, the ones of the claim"),
@@ -257,8 +269,9 @@ def _rendered(papers: _Papers) -> list[str]:
     ):
         found.append("the privacy statement promises something else than the claim")
     if decision.tool_version == _own_version():
+        if statement != papers.statement:
+            found.append("the privacy statement says something else than the claim and the decision")
         expected = {
-            layout.PRIVACY_JSON: statement.to_json(),
             layout.PRIVACY: render_privacy(statement, decision),
             layout.CARD: render_card(statement, data_file=layout.DATA, columns=papers.table.columns),
         }

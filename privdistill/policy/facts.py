@@ -6,6 +6,9 @@ does not know where the files are, nor what a policy asks.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from audits.findings import AuditReport, Claim, Mechanism
 
@@ -48,6 +51,8 @@ class Digests:
         audit: audit.json.
         policy: the policy file.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     data: str | None
     claim: str | None

@@ -36,9 +36,9 @@ def verdict_line(decision: Decision) -> str:
 def _line(result: RuleResult, width: int) -> str:
     mark = _MARKS[result.status] if result.required else "note"
     state = "not run: " if result.status == "not-run" else ""
-    tail = "required by policy" if result.required else "advisory"
+    tail = ("   (required by policy)" if result.status == "not-run" else "") if result.required else "   (advisory)"
     found = f"{state}{plain(result.finding)}   asked: {plain(result.requirement)}"
-    return f"  {mark:<4}  {plain(result.id):<{width}}  {found}   ({tail})"
+    return f"  {mark:<4}  {plain(result.id):<{width}}  {found}{tail}"
 
 
 def _counts(decision: Decision) -> str:

@@ -178,7 +178,7 @@ def _verify() -> list[str]:
     return [
         "## How to check this",
         "",
-        "`privdistill verify .` in this folder re-computes the checksums, epsilon and every rule whose inputs are",
-        "here, offline, and lists what it cannot check. The outcomes of the audit are attested by a salted commitment in",
-        "`audit.json`: its holder can show it to a reviewer, who checks that it is the right one.",
+        "`privdistill verify .` in this folder derives checksums, epsilon and every rule whose inputs are here again,",
+        "offline, and lists what it cannot check. The outcomes of the audit are attested by a salted commitment in",
+        "`audit.json`: its holder can open it to a reviewer, who then knows that the report shown is the one meant.",
     ]

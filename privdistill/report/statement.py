@@ -6,6 +6,7 @@ Fields follow NIST SP 800-226 and the OpenDP registry of deployments: guarantee,
 no number from the audit and no exact count. It does not know how it is rendered.
 """
 
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -117,8 +118,8 @@ class PrivacyStatement(_Frozen):
     declarations: Declarations
 
     def to_json(self) -> str:
-        """Canonical text of privacy.json."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+        """Canonical ASCII text of privacy.json."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"
 
 
 def unit_sentence(claim: Claim) -> str:

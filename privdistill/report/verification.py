@@ -4,6 +4,7 @@ Three kinds of line: verified, failed, and not-checked, which says what a reader
 not know how anything was checked.
 """
 
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,7 +56,7 @@ class Verification(_Frozen):
 
     def to_json(self) -> str:
         """Canonical JSON text."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"
 
 
 def render_verification(verification: Verification) -> str:

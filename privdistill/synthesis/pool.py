@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from privdistill.models.interface import GenerativeModel
+from privdistill.models.interface import BiasArray, GenerativeModel
 from privdistill.synthesis.form import tidy
 from privdistill.synthesis.prompts import item_prompts
 from privdistill.synthesis.steering import Steering, emphasised
@@ -20,8 +20,8 @@ IntArray = npt.NDArray[np.int64]
 Report = Callable[[int, int], None]
 
 _TOP_P = 0.95
-_EMPHASIS_ROWS = 64
-"""Distinct random emphases in one call of the sampler; each serves a few candidates."""
+_EMPHASIS_ROWS = 24
+"""Distinct random emphases of a class in one wave; each serves a few candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,80 +82,90 @@ def public_pool(
 
 def steered_drafts(
     model: GenerativeModel,
-    prompt: str,
-    steering: Steering,
-    aim: int,
-    size: int,
+    prompts: Sequence[str],
+    steerings: Sequence[Steering],
+    sizes: Sequence[int],
     *,
-    pieces: Sequence[str],
     words: IntArray,
     form: Form,
     rng: np.random.Generator,
     progress: Report,
 ) -> list[Draft]:
-    """Texts of one class under its steering; what is not well formed is dropped, so fewer than `size` come back.
+    """Texts of every class under its steering; what is not well formed is dropped, so fewer than asked for come back.
+
+    All classes are sampled together: large batches cost little more than small ones.
 
     Args:
         model: the language model.
-        prompt: head of a list that ends right before an item.
-        steering: of the class.
-        aim: index of the class.
-        size: how many to sample.
-        pieces: text of each token.
+        prompts: for each class, the head of a list that ends right before an item.
+        steerings: one for each class.
+        sizes: how many texts to sample of each class.
         words: public words for random emphasis.
         form: what a text must look like.
         rng: randomness of the sampling.
         progress: told (done, in all).
     """
-    first = steering.first
-    left = max(0.0, 1.0 - float(first.shares.sum()))
-    options = np.append(first.columns, -1)
-    odds = np.append(first.shares, max(left, 0.02))
-    openings = rng.choice(options, size=size, p=odds / odds.sum())  # (size,) token or -1 for the model's own
-    rows = min(_EMPHASIS_ROWS, size)
-    bias = emphasised(steering, words, rng, rows)  # (rows, V)
-    drafts: list[Draft] = []
-    done = 0
-    for free in (False, True):
-        chosen = openings[(openings < 0) == free]
-        if not chosen.size:
+    heads, starts, aims, index = [], [], [], []
+    lexical, opening = [], []
+    for aim, (prompt, steering, size) in enumerate(zip(prompts, steerings, sizes, strict=True)):
+        if not size:
             continue
-        start = ["" if free else pieces[token] for token in chosen]
-        index = [int(i) for i in rng.integers(rows, size=chosen.size)]
-        written = model.sample(
-            [prompt + one for one in start],
-            max_new_tokens=form.max_tokens,
-            temperature=1.0,
-            top_p=_TOP_P,
-            rng=rng,
-            bias=bias,
-            bias_index=index,
-            opening_bias=_opening_bias(steering, bias, free=free),
-            progress=lambda n, _, before=done: progress(before + n, size),
-        )
-        done += chosen.size
-        for begin, (text, ended) in zip(start, written, strict=True):
-            kept = tidy(begin + text, ended, within=form.within, whole_sentences=form.whole_sentences)
-            if kept is None and not form.strict:
-                kept = " ".join((begin + text).split()) or None
-            if kept is not None:
-                drafts.append(Draft(kept, aim))
+        bias = emphasised(steering, words, rng, min(_EMPHASIS_ROWS, size))  # (rows, V)
+        offset = sum(len(part) for part in lexical)
+        lexical += [bias, bias]
+        opening += [_opening_bias(steering, bias, free=False), _opening_bias(steering, bias, free=True)]
+        for token in _first_words(steering, size, rng):
+            start = "" if token < 0 else model.pieces[token]
+            heads.append(prompt + start)
+            starts.append(start)
+            aims.append(aim)
+            index.append(offset + int(rng.integers(len(bias))) + (len(bias) if token < 0 else 0))
+    if not heads:
+        return []
+    order = rng.permutation(len(heads))
+    written = model.sample(
+        [heads[i] for i in order],
+        max_new_tokens=form.max_tokens,
+        temperature=1.0,
+        top_p=_TOP_P,
+        rng=rng,
+        bias=np.vstack(lexical),
+        bias_index=[index[i] for i in order],
+        opening_bias=np.vstack(opening),
+        progress=progress,
+    )
+    drafts = []
+    for i, (text, ended) in zip(order, written, strict=True):
+        whole = starts[i] + text
+        kept = tidy(whole, ended, within=form.within, whole_sentences=form.whole_sentences)
+        if kept is None and not form.strict:
+            kept = " ".join(whole.split()) or None
+        if kept is not None:
+            drafts.append(Draft(kept, aims[i]))
     return drafts
 
 
-def _opening_bias(steering: Steering, bias: npt.NDArray[np.float32], *, free: bool) -> npt.NDArray[np.float32]:
-    """Bias of the first sampled tokens, (rows, steps, V), which replaces the lexical bias there.
+def _first_words(steering: Steering, size: int, rng: np.random.Generator) -> IntArray:
+    """First tokens drawn from the noised histogram, -1 where the model is left to choose; (size,)."""
+    shares = steering.first.shares
+    odds = np.append(shares, max(0.02, 1.0 - float(shares.sum())))
+    return rng.choice(np.append(steering.first.columns, -1), size=size, p=odds / odds.sum())
+
+
+def _opening_bias(steering: Steering, bias: BiasArray, *, free: bool) -> BiasArray:
+    """Bias of the first sampled tokens, (rows, P, V), which replaces the lexical bias there.
 
     A text whose first word was drawn starts at the second position; a free one must not start with a word that has its own
-    share already.
+    share already. Function words at the start are steered by position only.
     """
-    steps = steering.positions.astype(np.float32)
+    steps = steering.positions.astype(np.float32)  # (P - 1, V)
+    out = np.zeros((len(bias), len(steps) + 1, bias.shape[1]), dtype=np.float32)  # (rows, P, V)
     if free:
-        unlike = np.zeros((1, bias.shape[1]), dtype=np.float32)
-        unlike[0, steering.first.columns] = -8.0
-        steps = np.vstack([unlike, steps])
-    out = np.repeat(steps[None], len(bias), axis=0)  # (rows, steps, V)
-    out[:, :2] -= bias[:, None]  # function words at the start are steered by position only
+        out[:, 0, steering.first.columns] = -8.0
+        out[:, 1:] = steps
+    else:
+        out[:, :-1] = steps
+    out[:, : 2 if free else 1] -= bias[:, None]
     return out
 
 

@@ -9,6 +9,7 @@ It does not know private text, and does not choose rows.
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from privdistill.features.encoded import Encoded
 from privdistill.matching.target import NoisyTarget
@@ -23,6 +24,8 @@ from privdistill.synthesis.steering import Steering, corrected, make_steering
 from privdistill.synthesis.teacher import Teacher, projected
 
 __all__ = ["Waves", "read_form"]
+
+IntArray = npt.NDArray[np.int64]
 
 _WAVES = 3
 _EXTRA_WAVES = 3
@@ -89,12 +92,7 @@ class Waves:
                 total += int(sizes.sum())
                 if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
                     self._form = replace(self._form, whole_sentences=False, strict=False)
-            drafts = [
-                draft
-                for k, size in enumerate(sizes)
-                if size
-                for draft in self._drafts(k, int(size), steerings[k], total)
-            ]
+            drafts = self._drafts(sizes, steerings, total)
             if not drafts:
                 continue
             fresh = self._context.encoder.encode([draft.text for draft in drafts])
@@ -110,23 +108,21 @@ class Waves:
                     steerings[k] = corrected(steerings[k], again)
         return pool
 
-    def _drafts(self, k: int, size: int, steering: Steering, total: int) -> list[Draft]:
-        """New texts of one class."""
+    def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int) -> list[Draft]:
+        """New texts of every class."""
         context, before = self._context, self.sampled
-        prompts = item_prompts(context.task.describe, self._words[k])
+        wordings = [item_prompts(context.task.describe, word) for word in self._words]
         written = steered_drafts(
             context.language_model,
-            prompts[self.count % len(prompts)],
-            steering,
-            k,
-            size,
-            pieces=context.language_model.pieces,
+            [options[self.count % len(options)] for options in wordings],
+            steerings,
+            [int(size) for size in sizes],
             words=self._emphasis,
             form=self._form,
             rng=context.rng,
             progress=lambda done, _: context.progress("writing candidates", before + done, total),
         )
-        self.sampled += size
+        self.sampled += int(sizes.sum())
         new = []
         for draft in written:
             key = draft.text.casefold()

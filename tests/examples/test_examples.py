@@ -1,5 +1,6 @@
 """Every example runs, or is parsed down to the options it names."""
 
+import csv
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import yaml
 
 from privdistill.cli.settings import load_settings
 from privdistill.cli.setup import TEMPLATE
+from privdistill.models import assets
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -62,9 +64,15 @@ def test_quickstart_ends_with_no_for_a_recipe_that_copies(
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_quickstart_on_the_embedded_corpus_ends_with_a_decision(in_folder: Path) -> None:
-    """The real thing, with few rows: real models, real reviews, a real verdict, and a bundle exactly when it is yes."""
-    (in_folder / "privdistill.yaml").write_text(TEMPLATE.replace("rows: 1000", "rows: 40"))
+@pytest.mark.timeout(900)
+def test_quickstart_on_real_reviews_ends_with_a_decision(in_folder: Path) -> None:
+    """The real thing, small: real models, real reviews, a real verdict, and a bundle exactly when it is yes."""
+    with assets.fetch("demo-corpus").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    with (in_folder / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows[::6]])
+    template = TEMPLATE.replace("path: demo", "path: reviews.csv").replace("rows: 1000", "rows: 30")
+    (in_folder / "privdistill.yaml").write_text(template.replace("size: 12000", "size: 2000"))
     done = bash(EXAMPLES / "01_quickstart.sh", in_folder, cwd=in_folder)
     assert done.returncode in (0, 3, 10), done.stderr
     assert "Traceback" not in done.stderr

@@ -290,3 +290,17 @@ def test_a_model_name_in_the_claim_is_never_a_path(tmp_path: Path) -> None:
     folder.mkdir()
     assert loading._name(str(folder), folder) == "my-model"
     assert loading._name("org/model", tmp_path / "snapshot") == "org/model"
+
+
+def test_any_script_and_nul_bytes_pass_through_unharmed(recipe, config, ledger, tmp_path: Path) -> None:
+    texts = ["emoji 😀👩‍👩‍👧", "שלום עולם مرحبا", "中文字符 テスト", "nul \x00 inside", "tab\tand \u2028 separator"] * 20
+    path = tmp_path / "scripts.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "label": "good"}) + "\n" for text in texts))
+    source = config.source.model_copy(update={"path": str(path)})
+    synthesis = config.synthesis.model_copy(update={"recipe": "passthrough", "rows": 100})
+    told = {"source": source, "synthesis": synthesis, "privacy": Privacy()}
+    run = generate(config.model_copy(update=told), ledger, tmp_path / "run")
+    assert set(pq.read_table(run.data)["text"].to_pylist()) <= set(texts)
+    train = pq.read_table(run.private / "train.parquet")["text"].to_pylist()
+    holdout = pq.read_table(run.private / "holdout.parquet")["text"].to_pylist()
+    assert sorted(train + holdout) == sorted(texts)

@@ -16,6 +16,7 @@ from privdistill.policy.rules.base import (
     Number,
     Outcome,
     Rule,
+    Signed,
     not_run,
     satisfied,
     violated,
@@ -107,8 +108,8 @@ class EstimateBound(Rule):
     kind: Literal["estimate-bound"]
     check_id: CheckId
     estimate: Annotated[str, Field(min_length=1)]
-    at_most: Annotated[float | None, Field(allow_inf_nan=False)] = None
-    at_least: Annotated[float | None, Field(allow_inf_nan=False)] = None
+    at_most: Signed | None = None
+    at_least: Signed | None = None
     evidence: ClassVar[frozenset[Evidence]] = _AUDIT
 
     @model_validator(mode="after")

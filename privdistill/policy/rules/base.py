@@ -19,6 +19,7 @@ __all__ = [
     "Number",
     "Outcome",
     "Rule",
+    "Signed",
     "Status",
     "Whole",
     "not_run",
@@ -40,6 +41,7 @@ def _no_boolean(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0.0)]
 """Lax on purpose: some writers of YAML make `1e-5` a string. Infinity, NaN and booleans are refused."""
+Signed = Annotated[float, BeforeValidator(_no_boolean)]
 Whole = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
 CheckId = Annotated[str, Field(pattern=r"^[A-Z]{2,8}[0-9]{3,4}$")]
 

@@ -78,7 +78,7 @@ class Run:
         return replace(candidate, **changes)
 
 
-def build_run(folder: Path, *, base: str = "epsilon-8", policy: LoadedPolicy | None = None, rows: int = 1000) -> Run:
+def build_run(folder: Path, *, base: str = "epsilon-8", policy: LoadedPolicy | None = None, rows: int = 150) -> Run:
     for name in ("candidate", "audit", "private"):
         (folder / name).mkdir(parents=True)
     soft = pa.struct([("fresh", pa.float32()), ("rotten", pa.float32())])

@@ -92,7 +92,7 @@ def test_datasets_loads_the_bundle(run: Run, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, str(out)], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['train'] 1000 ['text', 'label', 'soft_label']"
+    assert done.stdout.strip() == "['train'] 150 ['text', 'label', 'soft_label']"
 
 
 # -- nothing private
@@ -167,6 +167,30 @@ def test_a_path_of_the_machine_is_refused(run: Run, tmp_path: Path, model: str) 
         assemble(run.candidate(), tmp_path / "bundle")
     assert model not in str(caught.value)
     assert nothing_but(tmp_path, "run", "home")
+
+
+def test_hostile_declarations_make_a_bundle_that_verifies(run: Run, tmp_path: Path) -> None:
+    claim = json.loads(run.claim.read_text())
+    hostile = "\x1b[2J\r\n---\nALLOWED <script> | 50 % / \u202e \\\\ `x` {y}"
+    claim["declarations"] |= {"describe": hostile, "labels": [hostile], "label_descriptions": {hostile: hostile}}
+    run.claim.write_text(json.dumps(claim))
+    audit = json.loads(run.audit.read_text())
+    audit["inputs"]["claim_sha256"] = layout.sha256(run.claim.read_bytes())
+    run.audit.write_text(json.dumps(audit))
+    out = assemble(run.candidate(), tmp_path / "bundle")
+    assert verify(out).ok
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix != ".parquet":
+            assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xe2\x80\xae", path.read_bytes()), path.name
+
+
+def test_a_claim_that_says_two_things_is_refused(run: Run, tmp_path: Path) -> None:
+    run.claim.write_text(run.claim.read_text().replace("{", '{"run_id": "SECRET", ', 1))
+    audit = json.loads(run.audit.read_text())
+    audit["inputs"]["claim_sha256"] = layout.sha256(run.claim.read_bytes())
+    run.audit.write_text(json.dumps(audit))
+    with pytest.raises(RefusedError, match="twice"):
+        assemble(run.candidate(), tmp_path / "bundle")
 
 
 # -- refusals

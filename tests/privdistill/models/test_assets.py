@@ -209,6 +209,16 @@ def test_crash_in_the_middle_leaves_nothing(index: Path, toy: Asset, monkeypatch
     assert cache_entries() == []
 
 
+def test_a_failing_conversion_says_why(index: Path, toy: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise ImportError("a reader for this file is required")
+
+    replace(monkeypatch, toy, convert=fail)
+    with pytest.raises(AssetError, match=r"cannot be converted .*a reader for this file is required"):
+        assets.fetch("encoder")
+    assert cache_entries() == []
+
+
 def test_conversion_replaces_the_raw_file(index: Path, toy: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
     def upper(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes().upper())

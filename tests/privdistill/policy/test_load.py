@@ -53,6 +53,7 @@ def test_exponents_are_numbers(spelling: str) -> None:
         ("kind: estimate-bound, check_id: PD201, estimate: excess_rate", "exactly one"),
         ("kind: estimate-bound, check_id: PD201, estimate: excess_rate, at_most: 1, at_least: 0", "exactly one"),
         ("kind: estimate-bound, check_id: PD201, estimate: excess_rate, at_most: .nan", "at_most"),
+        ("kind: estimate-bound, check_id: PD201, estimate: excess_rate, at_most: true", "at_most"),
         ("kind: permitted-noise, noise: [none]", "noise"),
         ("kind: permitted-models, models: ['*'], pinned: on", "pinned"),
     ],

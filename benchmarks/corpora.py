@@ -1,0 +1,66 @@
+"""The two benchmark corpora and their fixed split: test is a function of each text alone, the rest is private."""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from privdistill.models import assets
+
+Row = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A benchmark corpus, with what is declared about it."""
+
+    name: str
+    labels: tuple[str, ...]
+    describe: str
+    label_descriptions: Mapping[str, str]
+    private: tuple[Row, ...]
+    test: tuple[Row, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the private part as the csv that the product reads."""
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("text", "label"))
+            writer.writerows(self.private)
+
+
+def load(name: str) -> Corpus:
+    """One of `reviews` and `questions`."""
+    asset, column, describe, words = _SPECS[name]
+    rows: dict[str, str] = {}
+    with assets.fetch(asset).open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            text = " ".join(row["text"].split())
+            if len(text.split()) >= 3:
+                rows.setdefault(text, row[column])
+    test = tuple((text, label) for text, label in rows.items() if _bucket(text) < 2)
+    private = tuple((text, label) for text, label in rows.items() if _bucket(text) >= 2)
+    return Corpus(name, tuple(words), describe, words, private, test)
+
+
+def _bucket(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10
+
+
+_SPECS = {
+    "reviews": ("demo-corpus", "category", "short movie reviews", {"fresh": "positive", "rotten": "negative"}),
+    "questions": (
+        "trec",
+        "label",
+        "short trivia questions",
+        {
+            "ABBR": "abbreviation",
+            "DESC": "description and explanation",
+            "ENTY": "entity, thing or product",
+            "HUM": "person or group",
+            "LOC": "location",
+            "NUM": "number or date",
+        },
+    ),
+}

@@ -1,0 +1,36 @@
+"""A policy in words: every rule with its level, what it asks and why; the rules that always apply first.
+
+It does not know any run.
+"""
+
+import textwrap
+
+from privdistill.policy.model import Policy
+from privdistill.policy.rules import STANDING
+from privdistill.report.plain import plain
+
+__all__ = ["render_policy"]
+
+_LEVELS = {"hard": "must, never waived", "soft": "must", "advisory": "printed only"}
+
+
+def render_policy(policy: Policy, sha256: str) -> str:
+    """Explain a policy for a terminal."""
+    lines = [
+        f"POLICY {plain(policy.name)}@{plain(sha256[:8])}  version {plain(policy.version)}",
+        *_wrapped(policy.description, "  "),
+        "  Numbers of the audit are "
+        + ("published." if policy.publish_metrics else "not published: they are computed on private records."),
+        "",
+        "Under every policy:",
+    ]
+    for rule in STANDING:
+        lines += [f"  {rule.id}: {plain(rule.requirement)}", *_wrapped(rule.why, "      ")]
+    lines += ["", "Under this policy:"]
+    for rule in policy.rules:
+        lines += [f"  {rule.id} ({_LEVELS[rule.level]}): {plain(rule.requirement)}", *_wrapped(rule.why, "      ")]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(plain(" ".join(text.split())), 110, initial_indent=indent, subsequent_indent=indent)

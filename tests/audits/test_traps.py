@@ -1,0 +1,211 @@
+"""Traps of false assurance that other audits fell into, one test each (numbers as in the project's list of seventeen)."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from audits.findings import AuditReport
+from audits.statistics.intervals import clopper_pearson
+from audits.statistics.onerun import epsilon_lower_bound
+from audits.statistics.ranking import at_false_positive_rate
+from tests.audits.conftest import Audit, Corpora, command, finding
+from tests.leaky_generators import sentences, side_of, write_jsonl
+
+
+def copied(corpora: Corpora, count: int, seed: int = 1) -> list[str]:
+    chosen = np.random.default_rng(seed).choice(corpora.train, count, replace=False)
+    return corpora.rows + [str(text) for text in chosen]
+
+
+def failed(report: AuditReport) -> set[str]:
+    return {found.id for found in report.findings if found.status == "fail"}
+
+
+def test_trap_01_distance_averages_pass_what_we_fail(audit: Audit, corpora: Corpora) -> None:
+    """A 5 % verbatim leak hardly moves the mean distance; the exact tests fail it."""
+    report = audit(copied(corpora, 25))
+    assert "PD203" in failed(report)
+    gap = finding(report, "PD203").estimates["distance_difference"]
+    assert abs(gap.value) < 0.02
+    assert "decides nothing" in gap.method
+
+
+def test_trap_02_a_leak_of_few_units_is_not_averaged_away(audit: Audit, corpora: Corpora) -> None:
+    report = audit(copied(corpora, 25))
+    assert finding(report, "PD201").corrected_p_value < 0.05
+    assert finding(report, "PD201").estimates["excess_rate"].value < 0.02
+    assert report.verdict == "fail"
+
+
+def test_trap_03_a_crashed_check_does_not_drop_out(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail-open scoring: here a check that raises leaves the verdict inconclusive (more in test_verdict)."""
+    from audits.evidence import Evidence
+
+    def broken(self: Evidence, *arguments: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Evidence, "membership", broken)
+    report = audit()
+    assert finding(report, "PD301").status == "error"
+    assert report.verdict == "inconclusive"
+    assert "secret" not in report.model_dump_json()
+
+
+def test_trap_04_phantoms_are_not_leaks(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    """Forty public phrases stand in train, holdout and synthetic rows alike: many matches, no memorisation."""
+    famous = [text + " and so it goes for ever and ever" for text in sentences(40, seed=61)]
+    quote = [famous[i % 40] for i in range(4_000)]
+    sides = {}
+    for name, texts in (("source", corpora.train), ("holdout", corpora.holdout)):
+        rows = [f"{text} {quote[i]}" if i % 10 == 0 else text for i, text in enumerate(texts)]
+        sides[name] = write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    report = audit(corpora.rows + famous, **sides)
+    runs = finding(report, "PD201")
+    assert runs.estimates["train_rate"].value > 0.03, "there are matches"
+    assert failed(report) == set()
+
+
+def test_trap_05_the_best_threshold_is_paid_for(rng: np.random.Generator) -> None:
+    """Without correction the best of many guesses shows epsilon > 0 on noise; with Bonferroni at most 5 % of the time."""
+    grid, naive, corrected = (16, 64, 256), 0, 0
+    for _ in range(300):
+        coins = rng.random(1_200) < 0.7
+        hits = [int(coins[:d].sum()) for d in grid]
+        naive += any(epsilon_lower_bound(d, t, 1_200, 0.05, 0.7) > 0 for d, t in zip(grid, hits, strict=True))
+        corrected += any(epsilon_lower_bound(d, t, 1_200, 0.05 / 3, 0.7) > 0 for d, t in zip(grid, hits, strict=True))
+    assert corrected < naive
+    assert clopper_pearson(corrected, 300)[0] <= 0.05
+
+
+def test_trap_06_people_are_the_sampling_unit(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    """Three copied people are thirty copied records: significant by record, not by person."""
+    texts = sentences(3_000, seed=71)
+    people = {f"p{i}": texts[10 * i : 10 * i + 10] for i in range(300)}
+    sides: dict[str, Path] = {}
+    read: list[str] = []
+    for side, held in (("source", False), ("holdout", True)):
+        names = [name for name in people if side_of(name, 0.4) == held]
+        read = names if not held else read
+        owners = [name for name in names for _ in people[name]]
+        sides[side] = write_jsonl(tmp_path / f"{side}.jsonl", [t for n in names for t in people[n]], who=owners)
+    rows = corpora.rows + [text for name in read[:3] for text in people[name]]
+    assert "PD201" in failed(audit(rows, **sides))
+    assert "PD201" not in failed(audit(rows, unit_column="who", **sides))
+
+
+def test_trap_07_an_unfair_holdout_cannot_give_a_pass(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    older = [text.replace("promised", "promisd").replace("little", "litle") for text in corpora.holdout]
+    report = audit(holdout=write_jsonl(tmp_path / "older.jsonl", older))
+    assert report.verdict == "inconclusive"
+    assert finding(report, "PD201").status == "inconclusive"
+
+
+def test_trap_08_a_tiny_holdout_cannot_give_a_pass(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    report = audit(holdout=write_jsonl(tmp_path / "tiny.jsonl", corpora.holdout[:25]))
+    assert report.verdict == "inconclusive"
+    for id in ("PD201", "PD202", "PD203", "PD301"):
+        assert finding(report, id).status == "inconclusive"
+    assert "unresolvable" in " ".join(finding(report, "PD301").notes)
+
+
+def test_trap_09_ties_report_the_rate_that_was_reached() -> None:
+    scores = np.concatenate([np.ones(300), np.zeros(1_700)])
+    train = np.arange(2_000) % 2 == 0
+    point = at_false_positive_rate(scores, train, 0.01)
+    assert point.fpr.value == 0.0
+    assert point.tpr.value == 0.0
+    assert "asked 0.01" in point.fpr.method
+
+
+def test_trap_10_unsupported_canaries_are_refused_not_ignored(files: dict[str, Path], tmp_path: Path) -> None:
+    parts = [part for name, path in files.items() for part in (f"--{name}", path)]
+    done = command(*parts, "--canaries", tmp_path / "c.json", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        str.upper,
+        lambda text: text.replace(" ", "\u00a0 \t"),
+        lambda text: unicodedata.normalize("NFKD", text.replace("o", "ö")).replace("o\u0308", "o"),
+        lambda text: "".join(chr(ord(c) + 0xFEE0) if "a" <= c <= "z" else c for c in text),
+        lambda text: "\u200b".join(text),
+        lambda text: f"Well, somebody said: “{text}” – and left.",
+    ],
+    ids=["capitals", "spaces", "decomposed", "full-width", "zero-width", "embedded"],
+)
+def test_trap_11_disguised_copies_are_copies(audit: Audit, corpora: Corpora, disguise: object) -> None:
+    rows = corpora.rows + [disguise(text) for text in copied(corpora, 30)[-30:]]  # type: ignore[operator]
+    assert "PD201" in failed(audit(rows))
+
+
+def test_trap_12_the_whole_source_is_counted(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    """A source that was scrubbed to empty texts shows in n used of n available."""
+    scrubbed = ["" if i % 2 else text for i, text in enumerate(corpora.train)]
+    report = audit(source=write_jsonl(tmp_path / "scrubbed.jsonl", scrubbed))
+    side = report.inputs.train
+    assert (side.records_used, side.records_available) == ((len(scrubbed) + 1) // 2, len(scrubbed))
+
+
+def test_trap_13_a_lower_bound_says_what_it_could_have_contradicted(rng: np.random.Generator) -> None:
+    from audits.statistics.onerun import ceiling
+
+    assert epsilon_lower_bound(100, 50, 100, 0.05) == 0.0
+    assert ceiling(20, 20, 0.05) < 2, "twenty right guesses of twenty contradict no epsilon of 8"
+    assert ceiling(10_000, 10_000, 0.05) > 8
+
+
+def test_trap_14_an_obviously_synthetic_style_is_no_membership(audit: Audit, corpora: Corpora) -> None:
+    """Rows that any classifier tells from real text: no member is exposed by that."""
+    report = audit([f"As requested, sample {i}: {text}" for i, text in enumerate(corpora.rows)])
+    auc = finding(report, "PD301").estimates["auc"]
+    assert auc.low < 0.5 < auc.high or abs(auc.value - 0.5) < 0.03
+    assert "PD301" not in failed(report)
+
+
+def test_trap_15_public_text_is_no_private_wording(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    """With `--reference`, runs that everybody can know are no survivors and cost few bits."""
+    proverb = "all that glitters is not gold as the old saying has it"
+    train = [f"{text}, {proverb}" if i < 30 else text for i, text in enumerate(corpora.train)]
+    source = write_jsonl(tmp_path / "t.jsonl", train)
+    reference = write_jsonl(tmp_path / "r.jsonl", [f"{proverb} {word}" for word in sentences(200, seed=81)])
+    rows = [*corpora.rows, proverb, f"{proverb} indeed"]
+    assert "PD201" not in failed(audit(rows, source=source, reference=reference))
+
+
+def test_trap_16_the_report_does_not_leak(audit: Audit, corpora: Corpora) -> None:
+    rows = copied(corpora, 60)
+    report = audit(rows).model_dump_json()
+    assert not [text for text in rows if text in report]
+    other = audit(rows, seed=9).model_dump_json()
+    pointers = {case["unit"] for case in __import__("json").loads(report)["findings"][5]["worst_cases"]}
+    assert pointers
+    assert not any(pointer in other for pointer in pointers), "pointers of two seeds cannot be joined"
+
+
+def test_trap_17_nothing_is_truncated_in_silence(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    rows = [*corpora.rows, "", corpora.rows[0]]
+    side = audit(rows).inputs.synthetic
+    assert (side.records_available, side.records_used, side.units_used) == (502, 501, 500)
+
+
+def test_dependence_between_records_keeps_the_level() -> None:
+    """One synthetic hub matches whole clusters: the binomial over rows alarms far above 5 %, the test over units does not."""
+    from audits.statistics.families import concentration
+
+    rng = np.random.default_rng(17)
+    cluster = np.repeat(np.arange(40), 10)
+    ours = theirs = 0
+    for _ in range(400):
+        train = rng.random(400) < 0.5
+        hub = np.isin(cluster, rng.choice(40, 3, replace=False))
+        rows = np.repeat(train[hub], 5)
+        theirs += stats.binom.sf(int(rows.sum()) - 1, len(rows), 0.5) <= 0.05
+        ours += concentration(hub[:, None], train, rng).p_value <= 0.05
+    assert theirs / 400 > 0.1
+    assert clopper_pearson(ours, 400)[0] <= 0.05
