@@ -12,9 +12,8 @@ from importlib.metadata import version
 import numpy as np
 
 from audits.findings import Accountant, Claim, Declarations, DeltaParts, Mechanism, Model, ProfilePoint
-from privdistill.accounting.budget import Budget
-from privdistill.config import RunConfig
 from privdistill.errors import MechanismError
+from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
 from privdistill.runs import RunDirectory, canonical_json, now, write_atomically
 
@@ -57,9 +56,7 @@ def write_candidate(
     run: RunDirectory,
     rows: Rows,
     *,
-    config: RunConfig,
-    recipe: str,
-    budget: Budget | None,
+    plan: Plan,
     mechanisms: Sequence[Mapping[str, object]],
     source_id: str,
     split_commitment: str,
@@ -73,6 +70,7 @@ def write_candidate(
         MechanismError: the recipe returned another number of rows than asked for, or the mechanisms do not fit the
         budget.
     """
+    config, recipe, budget = plan.config, plan.recipe.name, plan.budget
     if not len(rows.texts) == len(rows.labels) == config.synthesis.rows:
         raise MechanismError(
             f"recipe {recipe!r} returned {len(rows.texts)} rows, expected exactly {config.synthesis.rows}; "

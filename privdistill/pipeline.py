@@ -6,27 +6,30 @@
     gate      run or bundle, policy  -> Decision       a pure decision over claim, audit and ledger
     release   run, policy, out       -> bundle         complete or not at all
     verify    bundle                 -> Verification   offline, by anybody
+    evaluate  run, test file         -> Utility        students trained on the rows, tested on real records; internal
 
 The only module that joins corpus and mechanisms. It does not render.
 """
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audits.findings import AuditReport
 from privdistill.bundle import Verification
 from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
 from privdistill.errors import RunError
-from privdistill.planning import OTHER, Plan, make_plan
+from privdistill.planning import Plan, make_plan
 from privdistill.policy import Decision, load_policy
-from privdistill.recipes.base import Progress
-from privdistill.runs import Manifest, RunDirectory, new_run_id, now
+from privdistill.recipes.base import Progress, converse, make_context
+from privdistill.runs import RunDirectory
 
-__all__ = ["audit", "gate", "generate", "plan", "release", "verify"]
+if TYPE_CHECKING:
+    from privdistill.evaluation.utility import Utility
+
+__all__ = ["audit", "evaluate", "gate", "generate", "plan", "release", "verify"]
 
 
 def plan(config: RunConfig) -> Plan:
@@ -53,64 +56,33 @@ def generate(
     """
     from privdistill.accounting.ledger import Ledger
     from privdistill.candidate import write_candidate
-    from privdistill.corpus.reader import read
     from privdistill.corpus.sides import commitment
-    from privdistill.corpus.units import split
+    from privdistill.corpus.units import load_sides
     from privdistill.examination import keep_sides
     from privdistill.mechanisms.door import Door
-    from privdistill.mechanisms.release import MechanismRecord
+    from privdistill.models.assets import locate
     from privdistill.models.loading import load_models
-    from privdistill.recipes.base import converse, make_context
 
-    intent = make_plan(config)
+    intent, source = make_plan(config), config.source
     intent.require_feasible()
-    source = config.source
-    path = _corpus(source.path, progress)
-    unit_column = source.unit if source.unit != "record" else None
-    records = read(path, text_column=source.text_column, label_column=source.label_column, unit_column=unit_column)
+    path = locate(source.path, progress)
     book = Ledger(ledger)
     kept = book.open_source(source.name or str(path.resolve()), unit=source.unit, holdout=source.holdout)
-    sides = split(
-        records,
-        key=kept.key,
-        unit=source.unit,
-        contribution_bound=source.contribution_bound or 1,
-        holdout=source.holdout,
-    )
-    run_id = new_run_id()
-    directory = RunDirectory.create(run, run_id)
-    manifest = Manifest(
-        run_id=run_id,
-        created_at=now(),
-        status="running",
-        process=os.getpid(),
-        config=config,
-        ledger=str(book.path.resolve()),
-        source_id=kept.id,
-    )
+    sides = load_sides(path, source, kept.key)
+    directory, manifest = RunDirectory.begin(run, config=config, ledger=book.path, source_id=kept.id)
     with directory.recording(manifest):
         models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
-
-        def charge(record: MechanismRecord) -> None:
-            """Reserve the whole plan before the first mechanism; then mark each as drawn before its noise."""
-            book.reserve_once(kept, run_id, intent.mechanisms, intent.budget)
-            book.draw(run_id, record)
-
+        charge = book.charger(kept, manifest.run_id, intent.mechanisms, intent.budget)
         door = Door(sides.units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
-        task = intent.task
-        if task.labelled and task.labels is None and intent.budget is not None:
-            labels = (*(label for label in door.labels().classes if label != OTHER), OTHER)
-            task = replace(task, labels=labels, other=len(labels) - 1)
+        task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
         context = make_context(task, intent.mechanisms, models, config.performance, progress)
         rows = converse(intent.recipe, context, door.answer)
         write_candidate(
             directory,
             rows,
-            config=config,
-            recipe=intent.recipe.name,
-            budget=intent.budget,
-            mechanisms=book.mechanisms(run_id),
+            plan=intent,
+            mechanisms=book.mechanisms(manifest.run_id),
             source_id=kept.id,
             split_commitment=commitment(kept.key),
             models=models.named,
@@ -155,16 +127,19 @@ def release(run: Path, *, policy: str, out: Path) -> tuple[Decision, Path | None
     return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
 
 
+def evaluate(run: Path, test: Path, *, progress: Progress) -> "Utility":
+    """Train students on a run's rows and test them on real records; the numbers are internal."""
+    from privdistill.corpus.reader import read
+    from privdistill.evaluation.utility import measure
+
+    directory = RunDirectory.open(run)
+    source = directory.manifest().config.source
+    records = read(test, text_column=source.text_column, label_column=source.label_column, unit_column=None)
+    return measure(directory.data, records.texts, records.labels, directory.manifest().config, progress)
+
+
 def verify(bundle: Path) -> Verification:
     """Check a bundle offline: sums, schemas, epsilon, every rule whose inputs are inside."""
     if not bundle.is_dir():
         raise RunError(f"no bundle at {bundle}; expected a directory made by release")
     return verify_bundle(bundle)
-
-
-def _corpus(path: str, progress: Progress) -> Path:
-    if path != "demo":
-        return Path(path).expanduser()
-    from privdistill.models.assets import fetch
-
-    return fetch("demo-corpus", progress)

@@ -4,8 +4,8 @@ A plan is a function of declared numbers alone. It does not know the corpus, the
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from privdistill.accounting.budget import Budget, calibrate
@@ -41,10 +41,20 @@ class Plan:
     warnings: tuple[str, ...]
     refusal: str | None
 
+    @property
+    def releases_labels(self) -> bool:
+        """Whether the label list is the first thing to be measured."""
+        return any(name == LABELS for name, _, _ in self.mechanisms)
+
     def require_feasible(self) -> None:
         """Raise PrivacyError when the plan is refused."""
         if self.refusal is not None:
             raise PrivacyError(self.refusal)
+
+    def with_labels(self, released: Sequence[str]) -> Task:
+        """The task once the label list is known; every label outside it is `other`, record by record."""
+        names = (*(name for name in released if name != OTHER), OTHER)
+        return replace(self.task, labels=names, other=len(names) - 1)
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON."""

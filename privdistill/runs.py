@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from privdistill.config import RunConfig
 from privdistill.errors import RunError
 
-__all__ = ["Manifest", "RunDirectory", "canonical_json", "new_run_id", "now", "write_atomically"]
+__all__ = ["Manifest", "RunDirectory", "canonical_json", "now", "write_atomically"]
 
 _RUN_SCHEMA = "privdistill.run/v1"
 
@@ -101,6 +101,27 @@ class RunDirectory:
         return cls(path)
 
     @classmethod
+    def begin(
+        cls, path: Path | None, *, config: RunConfig, ledger: Path, source_id: str
+    ) -> tuple["RunDirectory", Manifest]:
+        """Make the directory of a new run and its first manifest (not yet written: see `recording`).
+
+        Raises:
+            RunError: the directory is occupied or cannot be written.
+        """
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"  # sorts by time, shared by no other run
+        manifest = Manifest(
+            run_id=run_id,
+            created_at=now(),
+            status="running",
+            process=os.getpid(),
+            config=config,
+            ledger=str(ledger.resolve()),
+            source_id=source_id,
+        )
+        return cls.create(path, run_id), manifest
+
+    @classmethod
     def open(cls, path: Path) -> "RunDirectory":
         """Open a complete run.
 
@@ -141,7 +162,10 @@ class RunDirectory:
 
     @contextmanager
     def recording(self, manifest: Manifest) -> Iterator[None]:
-        """Keep the status true: `running` now, `interrupted` or `failed` on the way out by an exception."""
+        """Keep the status true: `running` now, `interrupted` or `failed` on the way out by an exception.
+
+        A process that is killed leaves `running`, which `open` takes for dead: `complete` is written last.
+        """
         self.write_manifest(manifest)
         try:
             yield
@@ -164,11 +188,6 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def new_run_id() -> str:
-    """A name that sorts by time and that no other run has."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def now() -> str:

@@ -24,7 +24,7 @@ def likelihood_ratio(source: Tokens, synthetic: Tokens, rare: Rarity) -> FloatAr
     """Return the score of every source record: positive when the synthetic corpus predicts it better."""
     length = len(source.ids)
     position = np.arange(length) - np.repeat(source.starts[:-1], source.lengths)
-    one, two, three = (_counts(index, synthetic) for index in rare.orders)
+    one, two, three = (index.counts(ngrams(synthetic, index.n).hashes) for index in rare.orders)
     index_one, index_two, index_three = rare.orders
     total = len(synthetic.ids)
     share = _WEIGHTS[0] * (_at(index_one, one, length, 0) + 0.5) / (total + 0.5 * max(len(index_one.unique), 1))
@@ -39,11 +39,6 @@ def likelihood_ratio(source: Tokens, synthetic: Tokens, rare: Rarity) -> FloatAr
     return np.asarray(
         (summed[source.starts[1:]] - summed[source.starts[:-1]]) / np.sqrt(np.maximum(source.lengths, 1)), np.float64
     )
-
-
-def _counts(index: NgramIndex, synthetic: Tokens) -> IntArray:
-    places = index.positions(ngrams(synthetic, index.n).hashes)
-    return np.bincount(places[places >= 0], minlength=max(len(index.unique), 1))
 
 
 def _at(index: NgramIndex, counts: IntArray, length: int, back: int) -> FloatArray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from audits.features.ngrams import document_hashes, hash_ladder
+from audits.features.ngrams import document_hashes, hash_ladder, matches
 from audits.features.tokens import Tokens
 
 __all__ = ["SharedRuns", "shared_runs"]
@@ -49,13 +49,8 @@ def shared_runs(source: Tokens, synthetic: Tokens, surprisal: FloatArray) -> Sha
     alive = np.ones(len(source.ids), np.bool_)
     for ours, theirs in zip(hash_ladder(source, LADDER), hash_ladder(synthetic, LADDER), strict=False):
         candidates = alive[ours.places]
-        hashes, places = ours.hashes[candidates], ours.places[candidates]
-        unique, first = np.unique(theirs.hashes, return_index=True)
-        if not len(unique) or not len(hashes):
-            break
-        spot = np.minimum(np.searchsorted(unique, hashes), len(unique) - 1)
-        hit = unique[spot] == hashes
-        places, spot = places[hit], spot[hit]
+        hit, first = matches(ours.hashes[candidates], theirs.hashes)
+        places = ours.places[candidates][hit]
         alive[:] = False
         alive[places] = True
         if not len(places):
@@ -68,15 +63,15 @@ def shared_runs(source: Tokens, synthetic: Tokens, surprisal: FloatArray) -> Sha
         length[held] = ours.n
         better = worth[leads] > bits[held]
         bits[held[better]] = worth[leads][better]
-        row[held[better]] = synthetic_document[theirs.places[first[spot[leads[better]]]]]
+        row[held[better]] = synthetic_document[theirs.places[first[leads[better]]]]
     equal, where = _equal(source, synthetic)
     row = np.where(equal, where, row)
     return SharedRuns(bits, length, equal, row, total[source.starts[1:]] - total[source.starts[:-1]])
 
 
 def _equal(source: Tokens, synthetic: Tokens) -> tuple[BoolArray, IntArray]:
-    ours = document_hashes(source)
-    unique, first = np.unique(document_hashes(synthetic), return_index=True)
-    spot = np.minimum(np.searchsorted(unique, ours), len(unique) - 1)
-    equal = (unique[spot] == ours) & (source.lengths > 0)
-    return equal, np.where(equal, first[spot], -1)
+    hit, first = matches(document_hashes(source), document_hashes(synthetic))
+    row = np.full(source.documents, -1, np.int64)
+    row[hit] = first
+    row[source.lengths == 0] = -1
+    return row >= 0, row

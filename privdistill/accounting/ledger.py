@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -164,6 +164,17 @@ class Ledger:
                 "INSERT INTO charges VALUES (?, ?, ?, ?, 1.0, 1, NULL, NULL)",
                 [(run_id, name, kind, noise) for name, kind, noise in mechanisms],
             )
+
+    def charger(
+        self, source: Source, run_id: str, mechanisms: Sequence[tuple[str, str, float | None]], budget: Budget | None
+    ) -> Callable[[MechanismRecord], None]:
+        """What a door calls before each noise: reserves the whole plan the first time, then marks this one as drawn."""
+
+        def charge(record: MechanismRecord) -> None:
+            self.reserve_once(source, run_id, mechanisms, budget)
+            self.draw(run_id, record)
+
+        return charge
 
     def draw(self, run_id: str, record: MechanismRecord) -> None:
         """Mark a reserved mechanism as drawn, once, before its noise is drawn.

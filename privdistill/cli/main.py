@@ -59,6 +59,7 @@ for _command in (
     release.release,
     release.verify,
     making.run,
+    release.evaluate,
     release.report,
 ):
     app.command()(_command)

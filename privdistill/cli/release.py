@@ -1,4 +1,4 @@
-"""`audit`, `gate`, `release`, `verify` and `report`: the commands that are told about a run or a bundle.
+"""`audit`, `gate`, `release`, `verify`, `evaluate`, `report`: the commands that are told about a run or a bundle.
 
 They do not know what is examined or how a policy decides.
 """
@@ -11,7 +11,7 @@ import typer
 from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument
 
-__all__ = ["audit", "gate", "release", "report", "verify"]
+__all__ = ["audit", "evaluate", "gate", "release", "report", "verify"]
 
 _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
 
@@ -89,6 +89,29 @@ def verify(bundle: BundleArgument, json: Json = False) -> None:
     verification = pipeline.verify(bundle)
     show(verification.to_json() if json else render_verification(verification))
     raise typer.Exit(verification.exit_code)
+
+
+def evaluate(
+    run: RunArgument,
+    test: Annotated[
+        Path, typer.Option("--test", metavar="FILE", help="Real labelled records that were not in the corpus.")
+    ],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train two small students on the synthetic rows and test them on real records.
+
+    The numbers are computed on private records without noise: internal, never part of a bundle. Tuning a run until they
+    please selects on private data.
+    """
+    from privdistill import pipeline
+
+    with progress_bars(quiet=quiet) as bars:
+        utility = pipeline.evaluate(run, test, progress=bars)
+    if json:
+        show_json(utility.as_dict())
+    else:
+        show(*utility.lines())
 
 
 def report(target: TargetArgument, json: Json = False) -> None:

@@ -5,14 +5,16 @@ models.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from privdistill.corpus.reader import Records
+from privdistill.config import Source
+from privdistill.corpus.reader import Records, read
 from privdistill.corpus.sides import is_holdout, kept_records, normalise
 from privdistill.mechanisms.release import PrivateUnits
 
-__all__ = ["Side", "Split", "split"]
+__all__ = ["Side", "Split", "load_sides", "split"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -31,6 +33,27 @@ class Split:
     units: PrivateUnits
     train: Side
     holdout: Side
+
+
+def load_sides(path: Path, source: Source, key: bytes) -> Split:
+    """Read a corpus as declared and draw its sides.
+
+    Raises:
+        CorpusError: it cannot be read as declared.
+    """
+    records = read(
+        path,
+        text_column=source.text_column,
+        label_column=source.label_column,
+        unit_column=source.unit if source.unit != "record" else None,
+    )
+    return split(
+        records,
+        key=key,
+        unit=source.unit,
+        contribution_bound=source.contribution_bound or 1,
+        holdout=source.holdout,
+    )
 
 
 def split(records: Records, *, key: bytes, unit: str, contribution_bound: int, holdout: float) -> Split:

@@ -17,7 +17,7 @@ from privdistill.errors import AssetError
 from privdistill.models import conversion, hub, store
 from privdistill.models.wheels import Member, Package, take
 
-__all__ = ["ASSETS", "Asset", "AssetProgress", "AssetStatus", "digest", "fetch", "resolve", "status"]
+__all__ = ["ASSETS", "Asset", "AssetProgress", "AssetStatus", "digest", "fetch", "locate", "resolve", "status"]
 
 Role = Literal["language-model", "encoder"]
 
@@ -185,6 +185,11 @@ def resolve(spec: str, role: Role, progress: AssetProgress | None = None) -> Pat
     if hub.looks_like_path(spec):
         raise AssetError(f"no model at {spec}; give an existing folder or .gguf file, a Hugging Face id, or `embedded`")
     return hub.snapshot(spec)
+
+
+def locate(corpus: str, progress: AssetProgress | None = None) -> Path:
+    """Path of a corpus file; `demo` stands for the embedded demo corpus."""
+    return fetch("demo-corpus", progress) if corpus == "demo" else Path(corpus).expanduser()
 
 
 def _find(name: str) -> Asset:

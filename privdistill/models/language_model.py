@@ -279,7 +279,9 @@ def _register_attention() -> str:
         if length != 1 or heads % groups:
             return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
         grouped = query.reshape(batch, groups, heads // groups, width)
-        out = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+        out = torch.nn.functional.scaled_dot_product_attention(
+            grouped, key, value, attn_mask=attention_mask, scale=scaling
+        )
         return out.reshape(batch, heads, 1, width).transpose(1, 2).contiguous(), None
 
     ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, attend)

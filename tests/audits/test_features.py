@@ -144,7 +144,7 @@ def test_nearest_finds_what_brute_force_finds(rng: np.random.Generator) -> None:
     source = sentences(150, seed=21)
     altered = list(changed_words([text.split() for text in source[:40]], rng))
     synthetic = sentences(120, seed=22) + altered
-    ours, theirs = spell(source), spell(synthetic)
+    ours, theirs = spell([" ".join(tokenise(t)) for t in source]), spell([" ".join(tokenise(t)) for t in synthetic])
     found = nearest(ours, theirs)
     for record, text in enumerate(ours.texts):
         best = max(fuzz.ratio(text, other) / 100 for other in theirs.texts)

@@ -55,12 +55,11 @@ def test_trap_03_a_crashed_check_does_not_drop_out(audit: Audit, monkeypatch: py
 
 
 def test_trap_04_phantoms_are_not_leaks(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
-    """Forty public phrases stand in train, holdout and synthetic rows alike: many matches, no memorisation."""
-    famous = [text + " and so it goes for ever and ever" for text in sentences(40, seed=61)]
-    quote = [famous[i % 40] for i in range(4_000)]
-    sides = {}
+    """Every tenth unit, on either side, quotes a sentence that the generator knows too: many matches, no memorisation."""
+    famous = sentences(400, seed=61)
+    quotes, sides = iter(famous), {}
     for name, texts in (("source", corpora.train), ("holdout", corpora.holdout)):
-        rows = [f"{text} {quote[i]}" if i % 10 == 0 else text for i, text in enumerate(texts)]
+        rows = [f"{text} {next(quotes)}" if i % 10 == 0 else text for i, text in enumerate(texts)]
         sides[name] = write_jsonl(tmp_path / f"{name}.jsonl", rows)
     report = audit(corpora.rows + famous, **sides)
     runs = finding(report, "PD201")
@@ -127,21 +126,28 @@ def test_trap_10_unsupported_canaries_are_refused_not_ignored(files: dict[str, P
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "disguise",
-    [
-        str.upper,
-        lambda text: text.replace(" ", "\u00a0 \t"),
-        lambda text: unicodedata.normalize("NFKD", text.replace("o", "ö")).replace("o\u0308", "o"),
-        lambda text: "".join(chr(ord(c) + 0xFEE0) if "a" <= c <= "z" else c for c in text),
-        lambda text: "\u200b".join(text),
-        lambda text: f"Well, somebody said: “{text}” – and left.",
-    ],
-    ids=["capitals", "spaces", "decomposed", "full-width", "zero-width", "embedded"],
-)
-def test_trap_11_disguised_copies_are_copies(audit: Audit, corpora: Corpora, disguise: object) -> None:
-    rows = corpora.rows + [disguise(text) for text in copied(corpora, 30)[-30:]]  # type: ignore[operator]
-    assert "PD201" in failed(audit(rows))
+DISGUISES = {
+    "capitals": str.upper,
+    "spaces": lambda text: text.replace(" ", "\u00a0 \t"),
+    "decomposed": lambda text: unicodedata.normalize("NFKD", text),
+    "full-width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "a" <= c <= "z" else c for c in text),
+    "zero-width": "\u200b".join,
+    "embedded": lambda text: f"Well, somebody said: “{text}” – and left.",
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_trap_11_a_disguised_copy_is_a_copy(corpora: Corpora, disguise: str) -> None:
+    """Capitals, Unicode, spacing, and a record inside a longer cell: whole-cell comparison would miss them all."""
+    from audits.features.runs import shared_runs
+    from audits.features.tokens import Vocabulary
+
+    vocabulary = Vocabulary()
+    originals = vocabulary.encode([text.replace("o", "é") for text in corpora.train[:30]])
+    shown = vocabulary.encode([DISGUISES[disguise](text.replace("o", "é")) for text in corpora.train[:30]])
+    found = shared_runs(originals, shown, np.full(len(originals.ids), 5.0))
+    assert found.equal.all() or disguise == "embedded"
+    assert (found.bits >= 40).all()
 
 
 def test_trap_12_the_whole_source_is_counted(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def test_quickstart_on_real_reviews_ends_with_a_decision(in_folder: Path) -> Non
     verdict = json.loads((run / "decision.json").read_text(encoding="utf-8"))["verdict"]
     assert {"allow": 0, "deny": 10, "indeterminate": 3}[verdict] == done.returncode
     assert (in_folder / "bundle").exists() == (verdict == "allow")
+    if verdict == "allow":
+        asked = [sys.executable, "-m", "privdistill", "gate", "bundle", "--policy"]
+        assert subprocess.run([*asked, str(ROOT / "policies" / "internal.yaml")], check=False).returncode == 0
+        assert subprocess.run([*asked, str(ROOT / "policies" / "public.yaml")], check=False).returncode in (3, 10)
 
 
 def test_the_configuration_is_accepted_and_planned(in_folder: Path) -> None:

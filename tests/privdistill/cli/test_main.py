@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from privdistill.errors import (
     RunError,
 )
 
-COMMANDS = "init doctor plan generate audit gate release verify run report ledger policy".split()
+COMMANDS = "init doctor plan generate audit gate release verify run evaluate report ledger policy".split()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
@@ -119,6 +120,27 @@ def test_interruption_is_130(cli: Callable, pipeline: ModuleType, in_folder: Pat
     ended = cli("audit", "run")
     assert ended.code == 130
     assert ended.err == "error: interrupted; what was drawn stays charged in the ledger\n"
+
+
+def test_ctrl_c_ends_a_running_command_with_130(in_folder: Path) -> None:
+    code = (
+        "import signal, sys, time, types, privdistill\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "fake = types.ModuleType('privdistill.pipeline')\n"
+        "def verify(bundle):\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "fake.verify = verify\n"
+        "sys.modules['privdistill.pipeline'] = privdistill.pipeline = fake\n"
+        "from privdistill.cli.main import main\nmain(['verify', 'bundle'])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert err == "error: interrupted; what was drawn stays charged in the ledger\n"
 
 
 def test_unexpected_errors_never_show_their_message(cli: Callable, pipeline: ModuleType, in_folder: Path) -> None:

@@ -125,6 +125,27 @@ def test_verify_says_yes_only_when_something_was_verified(
     assert json.loads(cli("verify", "b", "--json").out)["checks"][0]["status"] == status
 
 
+def test_evaluate_prints_the_numbers(cli: Callable, pipeline: ModuleType, in_folder: Path) -> None:
+    class Utility:
+        def lines(self) -> list[str]:
+            return ["TF-IDF student 0.700"]
+
+        def as_dict(self) -> dict[str, float]:
+            return {"words": 0.7}
+
+    asked = []
+
+    def evaluate(run: Path, test: Path, *, progress: Callable) -> Utility:
+        asked.append((run, test))
+        return Utility()
+
+    pipeline.evaluate = evaluate
+    assert cli("evaluate", "r", "--test", "t.csv").out == "TF-IDF student 0.700\n"
+    assert json.loads(cli("evaluate", "r", "--test", "t.csv", "--json").out) == {"words": 0.7}
+    assert asked == [(Path("r"), Path("t.csv"))] * 2
+    assert cli("evaluate", "r").code == 2
+
+
 def test_policy_list_and_show(cli: Callable, in_folder: Path) -> None:
     names = [line.split()[0] for line in cli("policy", "list").out.splitlines()]
     assert names == ["internal", "public", "research"]

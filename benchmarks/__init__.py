@@ -1,0 +1,1 @@
+"""Quality against real data: `python -m benchmarks`."""

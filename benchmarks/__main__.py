@@ -1,0 +1,43 @@
+"""`python -m benchmarks`: measure quality, print the table, keep JSON and markdown. Results are saved after every generation."""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.corpora import load
+from benchmarks.quality import Bench, circumstances
+from benchmarks.table import markdown
+from privdistill.config import Performance
+
+_RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Quality of synthetic rows.")
+    parser.add_argument("--corpora", nargs="+", default=["reviews", "questions"], choices=["reviews", "questions"])
+    parser.add_argument("--epsilons", nargs="+", type=float, default=[8.0, 1.0])
+    parser.add_argument("--generations", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--pool-factor", type=float, default=None)
+    parser.add_argument("--out", type=Path, default=_RESULTS)
+    given = parser.parse_args()
+    performance = Performance(batch_size=256, pool_factor=given.pool_factor)
+    results: dict = {"circumstances": circumstances(performance), "rows": given.rows, "corpora": {}}
+    given.out.mkdir(parents=True, exist_ok=True)
+    benches = {name: Bench(load(name), given.rows, performance) for name in given.corpora}
+    for name, bench in benches.items():
+        results["corpora"][name] = {
+            "references": bench.references(),
+            "epsilon": {f"{epsilon:g}": [] for epsilon in given.epsilons},
+        }
+    for _ in range(given.generations):  # round by round, so that an interrupted benchmark covers every setting
+        for name, bench in benches.items():
+            for epsilon in given.epsilons:
+                results["corpora"][name]["epsilon"][f"{epsilon:g}"].append(bench.generation(epsilon))
+                (given.out / "quality.json").write_text(json.dumps(results, indent=2) + "\n")
+                (given.out / "quality.md").write_text(markdown(results))
+                print(markdown(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()

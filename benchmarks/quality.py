@@ -1,0 +1,162 @@
+"""Quality: what synthetic rows are worth beside real ones, over corpora, epsilons and whole generations.
+
+Every generation runs `privdistill.pipeline.generate` from the corpus file on. References: students on real data (train side;
+all private records), the majority class, the DP teacher, and the zero-shot pool (epsilon 0: prompts and their labels only).
+The test part of a corpus is read here and nowhere else.
+"""
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.corpora import Corpus
+from privdistill import pipeline
+from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
+from privdistill.evaluation.fidelity import form_of, length_distance
+from privdistill.evaluation.students import majority_score, train_and_test
+from privdistill.features.encoded import TextEncoder
+from privdistill.models.loading import Models, load_models
+from privdistill.recipes import distribution
+from privdistill.synthesis.form import tidy
+from privdistill.synthesis.pool import public_pool
+from privdistill.synthesis.prompts import label_words
+
+_PACKAGES = ("privdistill", "torch", "transformers", "scikit-learn", "numpy", "opendp", "opacus")
+
+
+class Bench:
+    """One corpus, its models, and its encoded test part."""
+
+    def __init__(self, corpus: Corpus, rows: int, performance: Performance) -> None:
+        self.corpus, self.rows, self.performance = corpus, rows, performance
+        self.models: Models = load_models(Synthesis(), performance, _quiet)
+        self.test = self._encoded(corpus.test)
+
+    def references(self) -> dict[str, Any]:
+        """Students on all private records, the majority class, and the zero-shot pool."""
+        private = self._encoded(self.corpus.private)
+        return {
+            "real_all_private": asdict(train_and_test(private, self.test)),
+            "majority": majority_score(private[2], self.test[2]),
+            "zero_shot": self._zero_shot(),
+        }
+
+    def generation(self, epsilon: float) -> dict[str, Any]:
+        """Generate once, train the students, and train them on the very train side that was measured."""
+        with tempfile.TemporaryDirectory() as place, _recorded("fit_teacher") as made:
+            folder = Path(place)
+            self.corpus.write(folder / "private.csv")
+            config = self._config(folder / "private.csv", epsilon)
+            start = time.monotonic()
+            run = pipeline.generate(config, run=folder / "run", ledger=str(folder / "ledger"), progress=_quiet)
+            seconds = time.monotonic() - start
+            table = pq.read_table(run / "candidate" / "data.parquet").to_pydict()
+            train = pq.read_table(run / "private" / "train.parquet").to_pydict()
+            claim = json.loads((run / "candidate" / "claim.json").read_text())
+        texts, labels = table["text"], table["label"]
+        real = self._encoded(list(zip(train["text"], train["label"], strict=True)))
+        synthetic = self._encoded(list(zip(texts, labels, strict=True)))
+        encoded = self._encoder().encode(list(self.test[0]))
+        answers = np.array(self.corpus.labels)[made[-1].probabilities(encoded).argmax(axis=1)]
+        return {
+            "synthetic": asdict(train_and_test(synthetic, self.test)),
+            "real": asdict(train_and_test(real, self.test)),
+            "teacher": float(np.mean(answers == np.array(self.test[2]))),
+            "form": asdict(form_of(texts, self.corpus.describe)),
+            "length_distance": length_distance(texts, real[0]),
+            "rows": len(texts),
+            "seconds": round(seconds, 1),
+            "epsilon_claimed": claim["epsilon"],
+        }
+
+    def _config(self, path: Path, epsilon: float) -> RunConfig:
+        corpus = self.corpus
+        return RunConfig(
+            source=Source(
+                path=str(path),
+                name=f"benchmark-{corpus.name}",
+                label_column="label",
+                labels=corpus.labels,
+                label_descriptions=dict(corpus.label_descriptions),
+            ),
+            privacy=Privacy(epsilon=epsilon, delta=1e-6),
+            synthesis=Synthesis(recipe="distribution", rows=self.rows, describe=corpus.describe),
+            performance=self.performance,
+        )
+
+    def _zero_shot(self) -> dict[str, float]:
+        """Prompts alone: the same number of rows, labelled by their prompts."""
+        corpus = self.corpus
+        words = label_words(corpus.labels, corpus.label_descriptions)
+        rng = np.random.default_rng()
+        rows: dict[str, str] = {}
+        for _ in range(6):
+            drafts = public_pool(
+                self.models.language_model,
+                corpus.describe,
+                words,
+                self.rows // 2,
+                max_tokens=48,
+                rng=rng,
+                progress=lambda done, total: None,
+            )
+            for draft in drafts:
+                text = tidy(draft.text, True, within=lambda _: True, whole_sentences=False)
+                if text is not None:
+                    rows.setdefault(text, corpus.labels[draft.aim])
+            if len(rows) >= self.rows:
+                break
+        return asdict(train_and_test(self._encoded(list(rows.items())[: self.rows]), self.test))
+
+    def _encoder(self) -> TextEncoder:
+        return self.models.encoder
+
+    def _encoded(self, rows: Sequence[tuple[str, str]]) -> tuple[list[str], np.ndarray, list[str]]:
+        texts = [text for text, _ in rows]
+        return texts, self._encoder().encode(texts).embeddings, [label for _, label in rows]
+
+
+def circumstances(performance: Performance) -> dict[str, Any]:
+    """Machine, date and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": names[0] if names else platform.processor(),
+        "cores": len(names),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "performance": performance.model_dump(mode="json"),
+    }
+
+
+@contextmanager
+def _recorded(name: str) -> Iterator[list[Any]]:
+    """Keep what a function of the recipe returns: the teacher is not part of a run's output."""
+    made: list[Any] = []
+    original = getattr(distribution, name)
+
+    def record(*args: Any, **options: Any) -> Any:
+        made.append(original(*args, **options))
+        return made[-1]
+
+    setattr(distribution, name, record)
+    try:
+        yield made
+    finally:
+        setattr(distribution, name, original)
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    del stage, done, total

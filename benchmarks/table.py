@@ -1,0 +1,63 @@
+"""Results as a table: accuracies with their spread over generations, and as shares of real data's."""
+
+from collections.abc import Mapping
+from statistics import mean, stdev
+from typing import Any
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The whole report."""
+    around = results["circumstances"]
+    versions = ", ".join(f"{name} {number}" for name, number in around["versions"].items())
+    lines = [
+        "# Quality of synthetic rows",
+        "",
+        f"{around['date']}, {around['processor']}, {around['cores']} cores, Python {around['python']}, {versions}.",
+        f"{results['rows']} synthetic rows, delta 1e-6; mean over generations, plus or minus one standard deviation.",
+        "`of real` compares with the same student trained on the train side that was measured.",
+        "",
+        "| corpus | trained on | generations | TF-IDF | of real | MiniLM | of real | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, one in results["corpora"].items():
+        done = [run for runs in one["epsilon"].values() for run in runs]
+        real = {kind: mean(run["real"][kind] for run in done) for kind in ("words", "embedding")} if done else None
+        lines.append(_row(name, "real, train side", [run["real"] for run in done], real))
+        lines.append(_row(name, "real, all private", [one["references"]["real_all_private"]], real))
+        lines.append(_row(name, "zero-shot pool (epsilon 0)", [one["references"]["zero_shot"]], real))
+        majority = one["references"]["majority"]
+        lines.append(f"| {name} | majority class | | {majority:.3f} | | {majority:.3f} | | |")
+        for epsilon, runs in one["epsilon"].items():
+            if runs:
+                seconds = f"{mean(run['seconds'] for run in runs):.0f}"
+                lines.append(_row(name, f"epsilon {epsilon}", [r["synthetic"] for r in runs], real, seconds))
+                teacher = _spread([run["teacher"] for run in runs])
+                lines.append(f"| {name} | (DP teacher itself, epsilon {epsilon}) | {len(runs)} | {teacher} | | | | |")
+    lines += [
+        "",
+        "| corpus | epsilon | near-duplicates | preambles | unfinished | echoes | commonest opening | lengths (TV) |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, one in results["corpora"].items():
+        for epsilon, runs in one["epsilon"].items():
+            if runs:
+                keys = ("near_duplicates", "preambles", "unfinished", "echoes", "repeated_openings")
+                shares = " | ".join(f"{mean(run['form'][key] for run in runs):.3f}" for key in keys)
+                lines.append(f"| {name} | {epsilon} | {shares} | {mean(run['length_distance'] for run in runs):.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _row(
+    name: str, what: str, scores: list[Mapping[str, float]], real: Mapping[str, float] | None, seconds: str = ""
+) -> str:
+    cells = []
+    for kind in ("words", "embedding"):
+        values = [one[kind] for one in scores]
+        cells += [_spread(values), f"{mean(values) / real[kind]:.3f}" if values and real else ""]
+    return f"| {name} | {what} | {len(scores)} | {' | '.join(cells)} | {seconds} |"
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")

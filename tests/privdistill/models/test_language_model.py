@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from privdistill.config import Performance
+from privdistill.errors import AssetError
+from privdistill.models.language_model import LanguageModel
+
+_SETTINGS = {"temperature": 1.0, "top_p": 0.95}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_language_model: Path) -> LanguageModel:
+    return LanguageModel.load(
+        tiny_language_model, model_id="tiny", performance=Performance(dtype="float32", batch_size=5)
+    )
+
+
+def _only(model: LanguageModel, *tokens: int) -> np.ndarray:
+    bias = np.full((1, model.vocabulary_size), -1e4, dtype=np.float32)
+    bias[0, list(tokens)] = 1e4
+    return bias
+
+
+def _token(model: LanguageModel, piece: str) -> int:
+    return model.pieces.index(piece)
+
+
+def test_every_prompt_is_continued_once_and_lengths_are_kept(model: LanguageModel) -> None:
+    prompts = ["a", "the train", "bright and calm", "the garden by the river"] * 4
+    written = model.sample(prompts, max_new_tokens=6, rng=np.random.default_rng(0), **_SETTINGS)
+    assert len(written) == len(prompts)
+    assert all("\n" not in text for text, _ in written)
+    assert any(text for text, _ in written)
+
+
+def test_a_batch_of_unequal_prompts_scores_as_each_prompt_alone(model: LanguageModel) -> None:
+    prompts = ["a", "the train by the river was", "calm", "the garden near the"]
+    seen: list[torch.Tensor] = []
+
+    def watch(logits: torch.Tensor, active: torch.Tensor, step: int) -> None:
+        if step == 0:
+            seen.append(logits.clone())
+
+    for one in (prompts, *([prompt] for prompt in prompts)):
+        ids = [model._tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in one]
+        model._continue(ids, 1, 1.0, 0.9, np.random.default_rng(0), watch)
+    together, alone = seen[0], torch.cat(seen[1:])
+    assert torch.allclose(together, alone, atol=1e-4)
+    plain = model._model(torch.tensor([model._tokenizer(prompts[1])["input_ids"]])).logits[0, -1]
+    assert torch.allclose(together[1], plain[: model.vocabulary_size].detach(), atol=1e-4)
+
+
+def test_later_steps_score_as_the_whole_text_read_at_once(model: LanguageModel) -> None:
+    seen: list[torch.Tensor] = []
+    token = _token(model, " the")
+
+    def force(logits: torch.Tensor, active: torch.Tensor, step: int) -> None:
+        seen.append(logits.clone())
+        logits.fill_(-1e4)
+        logits[:, token] = 0.0
+
+    ids = [model._tokenizer(prompt)["input_ids"] for prompt in ("a", "the train by")]
+    model._continue(ids, 3, 1.0, 0.9, np.random.default_rng(0), force)
+    for row in (0, 1):
+        whole = model._model(torch.tensor([[*ids[row], token, token]])).logits[0, -1]
+        assert torch.allclose(seen[2][row], whole[: model.vocabulary_size].detach(), atol=1e-4)
+
+
+def test_bias_rows_decide_what_is_written(model: LanguageModel) -> None:
+    the, a = _token(model, " the"), _token(model, "a")
+    bias = np.vstack([_only(model, the), _only(model, a)])
+    written = model.sample(
+        ["x", "x", "y"], max_new_tokens=3, rng=np.random.default_rng(0), bias=bias, bias_index=[0, 1, 0], **_SETTINGS
+    )
+    assert [text for text, _ in written] == [" the the the", "aaa", " the the the"]
+
+
+def test_opening_bias_holds_for_the_first_tokens_only(model: LanguageModel) -> None:
+    the, a = _token(model, " the"), _token(model, "a")
+    opening = np.zeros((1, 1, model.vocabulary_size), dtype=np.float32)
+    opening[0, 0, a] = 1e6
+    written = model.sample(
+        ["x"], max_new_tokens=3, rng=np.random.default_rng(0), bias=_only(model, the), opening_bias=opening, **_SETTINGS
+    )
+    assert written[0][0] == "a the the"
+
+
+def test_a_line_break_ends_a_text_but_never_begins_one(model: LanguageModel) -> None:
+    newline = next(i for i, piece in enumerate(model.pieces) if piece == "\n")
+    the = _token(model, " the")
+    bias = np.zeros((1, model.vocabulary_size), dtype=np.float32)
+    bias[0, the], bias[0, newline] = 1e3, 1e6
+    ((text, ended),) = model.sample(["x"], max_new_tokens=4, rng=np.random.default_rng(0), bias=bias, **_SETTINGS)
+    assert (text, ended) == (" the", True)
+
+
+def test_the_same_generator_state_writes_the_same_text(model: LanguageModel) -> None:
+    first, second = (
+        model.sample(["the train"] * 7, max_new_tokens=8, rng=np.random.default_rng(3), **_SETTINGS) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_folder_without_a_model_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(AssetError, match="cannot be loaded as a causal language model"):
+        LanguageModel.load(tmp_path, model_id="nothing", performance=Performance())

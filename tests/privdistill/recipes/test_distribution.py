@@ -1,0 +1,110 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from privdistill.config import Performance
+from privdistill.features.encoded import TextEncoder
+from privdistill.mechanisms.release import StatisticRequest
+from privdistill.models.encoder import SentenceEncoder
+from privdistill.models.language_model import LanguageModel
+from privdistill.models.tokenizer import ModelTokenizer
+from privdistill.recipes.base import Context, Recipe, Rows, Task, find_recipe
+from privdistill.recipes.distribution import DistributionRecipe
+from privdistill.features.blocks import class_of
+from tests.conftest import toy_rows
+from tests.privdistill.planted import answer
+
+_PERFORMANCE = Performance(dtype="float32", batch_size=64, pool_factor=2.0)
+
+
+def _task(rows: int, labels: Sequence[str] | None, epsilon: float = 8.0) -> Task:
+    return Task(
+        labelled=labels is not None,
+        labels=tuple(labels) if labels else None,
+        other=None,
+        label_descriptions={},
+        describe="short remarks",
+        rows=rows,
+        size=None,
+        epsilon=epsilon,
+        delta=1e-6,
+    )
+
+
+@pytest.fixture(scope="module")
+def context_for(tiny_language_model: Path, tiny_encoder: Path):
+    encoder = TextEncoder(
+        SentenceEncoder(tiny_encoder, model_id="tiny", dtype="float32", max_tokens=64),
+        ModelTokenizer(tiny_language_model, model_id="tiny"),
+        64,
+    )
+    model = LanguageModel.load(tiny_language_model, model_id="tiny", performance=_PERFORMANCE)
+
+    def make(task: Task) -> Context:
+        return Context(
+            task, {"statistic": 0.6}, encoder, model, _PERFORMANCE, np.random.default_rng(0), lambda *_: None
+        )
+
+    return make
+
+
+def _run(context: Context, texts: Sequence[str], labels: Sequence[str | None]) -> tuple[StatisticRequest, Rows]:
+    steps = DistributionRecipe().run(context)
+    request = next(steps)
+    encoded = context.encoder.encode(texts)
+    owners = [class_of(request.classes, label, one) for label, one in zip(labels, encoded.embeddings, strict=True)]
+    release = answer(request, encoded, np.array(owners), np.random.default_rng(1), 0.6)
+    with pytest.raises(StopIteration) as done:
+        steps.send(release)
+    return request, done.value.value
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60])
+def test_exactly_as_many_rows_come_out_even_from_a_model_that_writes_nonsense(context_for, rows: int) -> None:
+    texts, labels = zip(*toy_rows(150), strict=True)
+    _, out = _run(context_for(_task(rows, ["bad", "good"])), texts, labels)
+    assert len(out.texts) == len(out.labels) == rows
+    assert out.soft_labels.shape == (rows, 2)
+    assert set(out.labels) <= {"bad", "good"}
+    assert out.class_names == ("bad", "good")
+    assert all(text.strip() for text in out.texts)
+
+
+def test_class_shares_follow_the_noised_counts(context_for) -> None:
+    rows = toy_rows(300)
+    kept = [row for i, row in enumerate(rows) if row[1] == "good" or i % 4 == 0]
+    _, out = _run(context_for(_task(60, ["bad", "good"])), *zip(*kept, strict=True))
+    share = sum(label == "good" for _, label in kept) / len(kept)
+    assert abs(out.labels.count("good") / 60 - share) < 0.1
+
+
+def test_labels_that_say_nothing_work(context_for) -> None:
+    texts, labels = zip(*toy_rows(120), strict=True)
+    numbered = ["1" if label == "good" else "0" for label in labels]
+    _, out = _run(context_for(_task(20, ["0", "1"])), texts, numbered)
+    assert len(out.texts) == 20
+
+
+def test_an_unlabelled_corpus_gets_public_clusters(context_for) -> None:
+    texts = [text for text, _ in toy_rows(120)]
+    request, out = _run(context_for(_task(24, None)), texts, [None] * len(texts))
+    assert request.classes.centres is not None
+    assert all(label.startswith("cluster-") for label in out.labels)
+    assert len(out.texts) == 24
+
+
+def test_the_request_is_fixed_before_anything_private_is_seen(context_for) -> None:
+    request = next(DistributionRecipe().run(context_for(_task(20, ["bad", "good"]))))
+    assert [block.name for block in request.blocks] == ["count", "moment", "tokens", "opening", "length", "second"]
+    assert np.isclose(sum(part**2 for part in request.sensitivity_parts.values()), 1 + 1.5**2 * 2 + 1.2**2 + 0.25 + 1)
+
+
+def test_the_plan_is_one_mechanism_with_the_whole_budget() -> None:
+    recipe = find_recipe("auto")
+    assert isinstance(recipe, Recipe)
+    (planned,) = recipe.mechanisms(_task(10, ["a", "b"]))
+    assert (planned.kind, planned.share) == ("gaussian", 1.0)
+    task = _task(10, ["a", "b"])
+    assert recipe.noise_floor(task, {"statistic": 4.0}) > recipe.noise_floor(task, {"statistic": 0.6}) > 0

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from privdistill.matching.target import read_target
+from privdistill.mechanisms.release import ClassRule, StatisticRequest
+from privdistill.synthesis.teacher import Teacher, fit_teacher, projected
+from tests.privdistill.planted import answer, planted_map, planted_texts
+
+
+def _teacher(n: int, noise: float, seed: int = 0) -> tuple[Teacher, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    map_ = planted_map(rng)
+    public = projected(planted_texts(200, rng, informative=0.5)[0], map_.moment)
+    texts, labels = planted_texts(n, rng)
+    release = answer(StatisticRequest("s", ClassRule(("a", "b")), map_.blocks), texts, labels, rng, noise)
+    target = read_target(release)
+    made = fit_teacher(release, target, moment=map_.moment, tokens=map_.tokens, opening=map_.opening, public=public)
+    return made, rng
+
+
+@pytest.mark.parametrize(("noise", "least"), [(0.1, 0.85), (1.0, 0.85), (4.0, 0.75)])
+def test_the_teacher_learns_planted_classes_from_a_noised_statistic(noise: float, least: float) -> None:
+    teacher, rng = _teacher(2000, noise)
+    texts, labels = planted_texts(1000, rng)
+    assert (teacher.probabilities(texts).argmax(axis=1) == labels).mean() > least
+
+
+def test_probabilities_are_probabilities_even_from_noise_alone() -> None:
+    teacher, rng = _teacher(4, 100.0)
+    texts, _ = planted_texts(50, rng)
+    probabilities = teacher.probabilities(texts)
+    assert np.isfinite(probabilities).all()
+    assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_unknown_tokens_are_ignored() -> None:
+    teacher, rng = _teacher(500, 0.5)
+    texts, _ = planted_texts(5, rng)
+    longer = type(texts)(texts.embeddings, tuple(np.append(one, 10_000) for one in texts.tokens), texts.truncated)
+    assert np.allclose(teacher.probabilities(texts), teacher.probabilities(longer))
