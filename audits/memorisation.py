@@ -25,6 +25,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _TRIALS = 20
+_PROMISING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,11 @@ class _Plan:
         asked = self.evidence.settings.power
         columns = {tuple(column): place for place, column in enumerate(self.flags.T)}
         tests = max(1, len(columns) if self.flags.any() else self.flags.shape[1])
+        phantom = (self.flags[~train].sum(axis=0) + 0.5) / (n_holdout + 1)
+        seen = self.leak.flags.mean(axis=0) if len(self.leak.flags) else np.zeros(len(phantom))
         rates = []
-        for level in range(self.flags.shape[1]):
-            phantoms = (float(self.flags[~train, level].sum()) + 0.5) / (n_holdout + 1)
-            recall = float(self.leak.flags[:, level].mean()) if len(self.leak.flags) else 0.0
+        for level in np.argsort(np.sqrt(phantom + 1e-3) / np.maximum(seen, 1e-9))[:_PROMISING].tolist():
+            phantoms, recall = float(phantom[level]), float(seen[level])
             found = detectable_rate(n_train, n_holdout, phantoms, recall, alpha / tests, asked)
             if found is not None:
                 rates.append((found, phantoms, recall, level))

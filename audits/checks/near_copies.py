@@ -29,12 +29,14 @@ _PLANTED = 300
 )
 def near_copies(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     """Flag units with a close synthetic row, train against holdout."""
-    source, synthetic = spell(evidence.source.texts), spell(evidence.synthetic.texts)
+    vocabulary = evidence.vocabulary
+    source = spell(vocabulary.spell(evidence.source_tokens))
+    synthetic = spell(vocabulary.spell(evidence.synthetic_tokens))
     found = nearest(source, synthetic)
     _, records = evidence.some_train_records(rng, _PLANTED)
     originals = [source.texts[record] for record in records]
     altered = list(changed_words([text.split() for text in originals], rng))
-    again = nearest(spell(originals), spell(evidence.synthetic.texts + altered))
+    again = nearest(spell(originals), spell(synthetic.texts + altered))
     compared = int((found.row >= 0).sum())
     return judge(
         evidence,

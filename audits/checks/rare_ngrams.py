@@ -9,7 +9,7 @@ import numpy as np
 
 from audits.evidence import Evidence
 from audits.features.survivors import surviving
-from audits.features.tokens import Tokens, join
+from audits.features.tokens import Tokens
 from audits.memorisation import Leak, judge
 from audits.registry import Outcome, check
 from audits.statistics.intervals import rate
@@ -35,8 +35,8 @@ def rare_ngrams(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     source, unit_of, reference = evidence.source_tokens, evidence.source.unit_of, evidence.reference_tokens
     found = surviving(source, unit_of, evidence.synthetic_tokens, reference, _ORDERS, _FREQUENCIES)
     units, records = evidence.some_train_records(rng, _PLANTED)
-    planted = join(evidence.synthetic_tokens, _embedded(source, records, evidence.synthetic_tokens, rng))
-    again = surviving(source, unit_of, planted, reference, _ORDERS, _FREQUENCIES)
+    planted = _embedded(source, records, evidence.synthetic_tokens, rng)
+    again = surviving(source, unit_of, planted, reference, _ORDERS, _FREQUENCIES)  # planted rows add to the flags
     alone = int((found.behind == 1).sum())
     return judge(
         evidence,
@@ -44,7 +44,7 @@ def rare_ngrams(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         levels=tuple(f"{n} words of at most {most} unit(s)" for n in _ORDERS for most in _FREQUENCIES),
         headline=_HEADLINE,
         what="units have six words of theirs alone in a synthetic row",
-        leak=Leak("quoted (ten words in a row)", again.flags[units]),
+        leak=Leak("quoted (ten words in a row)", (found.flags | again.flags)[units]),
         rng=rng,
         worst_cases=evidence.worst(
             np.where(np.diff(unit_of, prepend=-1) != 0, found.flags[unit_of].sum(axis=1), 0).astype(np.float64),

@@ -14,8 +14,6 @@ from rapidfuzz import fuzz
 from rapidfuzz.process import cpdist
 from scipy import sparse
 
-from audits.features.tokens import tokenise
-
 __all__ = ["Nearest", "Spelling", "changed_words", "nearest", "spell"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,9 +45,8 @@ class Nearest:
     row: IntArray
 
 
-def spell(texts: list[str]) -> Spelling:
-    """Fold texts (tokens joined by one space) and hash their character 4-grams, spaces included."""
-    folded = [" ".join(tokenise(text)) for text in texts]
+def spell(folded: list[str]) -> Spelling:
+    """Hash the character 4-grams, spaces included, of folded texts (tokens joined by one space)."""
     parts, lengths = [], [0]
     for begin in range(0, len(folded), _CHUNK):
         padded = [f" {text} " for text in folded[begin : begin + _CHUNK]]

@@ -18,6 +18,8 @@ _DIGITS = re.compile(r"(?<![\d.,])\+?\d(?:[ ()./\u2010-\u2015-]{0,2}\d){6,24}(?!
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![A-Za-z0-9])")
 _PROFILE = re.compile(r"(?:https?://|www\.)[\w.-]+/[\w./?=&%+#@~-]{3,}", re.IGNORECASE)
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_LONG = re.compile(r"[A-Za-z0-9_.-]{15}")
+_DIGIT = re.compile(r"\d")
 _KEY = re.compile(
     r"(?<![A-Za-z0-9_-])(?:AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}"
     r"|[0-9a-fA-F]{32,64}|[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})(?![A-Za-z0-9_-])"
@@ -31,12 +33,14 @@ def identifiers(text: str) -> Iterator[tuple[str, str]]:
     [('email', 'ann.b@example.org'), ('phone', '301234567')]
     """
     plain = unicodedata.normalize("NFKC", text)
-    for match in _EMAIL.finditer(plain):
+    for match in _EMAIL.finditer(plain) if "@" in plain else ():
         yield "email", match.group().casefold().strip(".")
-    for match in _PROFILE.finditer(plain):
+    for match in _PROFILE.finditer(plain) if "/" in plain else ():
         yield "profile", re.sub(r"^(?:https?://)?(?:www\.)?", "", match.group().casefold()).rstrip("/.")
-    for match in _KEY.finditer(plain):
+    for match in _KEY.finditer(plain) if _LONG.search(plain) else ():
         yield "key", match.group()
+    if not _DIGIT.search(plain):
+        return
     for match in _IBAN.finditer(plain):
         value = match.group().replace(" ", "")
         for length in range(min(34, len(value)), 14, -1):

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from audits.features.ngrams import hash_ladder
+from audits.features.ngrams import hash_ladder, matches
 from audits.features.tokens import Tokens
 
 __all__ = ["Survivors", "surviving"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-HashArray = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -57,22 +56,25 @@ def surviving(
     row = np.full(units, -1, np.int64)
     behind = np.zeros(0, np.int64)
     owner, document = np.repeat(unit_of, source.lengths), synthetic.document_of
-    public = (
-        [g.hashes for g in hash_ladder(reference, orders)]
-        if reference is not None
-        else [np.zeros(0, np.uint64)] * len(orders)
-    )
-    ladders = zip(hash_ladder(source, orders), hash_ladder(synthetic, orders), public, strict=True)
-    for number, (ours, theirs, known) in enumerate(ladders):
-        unique, first = np.unique(theirs.hashes, return_index=True)
-        shared = np.isin(ours.hashes, unique) & ~np.isin(ours.hashes, known)
-        pairs = np.unique(np.stack([ours.hashes[shared], owner[ours.places[shared]].astype(np.uint64)]), axis=1)
-        grams, place, behind = np.unique(pairs[0], return_inverse=True, return_counts=True)
-        frequency = behind[place.reshape(-1)]
-        held = pairs[1].astype(np.int64)
+    public = hash_ladder(reference, orders) if reference is not None else (None for _ in orders)
+    for number, (ours, theirs, known) in enumerate(
+        zip(hash_ladder(source, orders), hash_ladder(synthetic, orders), public, strict=True)
+    ):
+        shared, first = matches(ours.hashes, theirs.hashes)
+        if known is not None:
+            private = np.isin(ours.hashes[shared], known.hashes, invert=True)
+            shared, first = shared[private], first[private]
+        hashes, held, place = ours.hashes[shared], owner[ours.places[shared]], document[theirs.places[first]]
+        order = np.lexsort((held, hashes))
+        new = np.ones(len(order), np.bool_)
+        new[1:] = np.diff(hashes[order]) != 0
+        group = np.cumsum(new) - 1
+        pair = new.copy()
+        pair[1:] |= np.diff(held[order]) != 0
+        behind = np.bincount(group[pair], minlength=int(new.sum()))
+        frequency = behind[group]
         for step, most in enumerate(frequencies):
-            flags[held[frequency <= most], number * len(frequencies) + step] = True
-        rare = frequency <= frequencies[-1]
-        if len(grams):
-            row[held[rare]] = document[theirs.places[first[np.searchsorted(unique, pairs[0][rare])]]]
+            flags[held[order][frequency <= most], number * len(frequencies) + step] = True
+        rare = order[frequency <= frequencies[-1]]
+        row[held[rare]] = place[rare]
     return Survivors(flags, row, behind)

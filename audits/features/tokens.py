@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,12 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def spell(self, tokens: Tokens) -> list[str]:
+        """Return each document's folded words, joined by one space."""
+        words = list(self._numbers)
+        ids, ends = tokens.ids.tolist(), tokens.starts.tolist()
+        return [" ".join([words[i] for i in ids[begin:end]]) for begin, end in pairwise(ends)]
 
     def encode(self, texts: Iterable[str]) -> Tokens:
         """Number the tokens of texts."""

@@ -107,5 +107,9 @@ def _generate(settings: Settings, run: Path | None, *, quiet: bool) -> Path:
 
     for warning in pipeline.plan(settings.config).warnings:
         hint(f"warning: {warning}", quiet=quiet)
+    notices: list[str] = []
     with progress_bars(quiet=quiet) as bars:
-        return pipeline.generate(settings.config, run=run, ledger=settings.ledger, progress=bars)
+        made = pipeline.generate(settings.config, run=run, ledger=settings.ledger, progress=bars, notice=notices.append)
+    for notice in notices:
+        hint(f"note: {notice}", quiet=quiet)
+    return made

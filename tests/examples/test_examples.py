@@ -19,6 +19,15 @@ from privdistill.models import assets
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
+VERIFY_WITHOUT_TORCH = """
+import sys
+from privdistill.cli.main import main
+try:
+    main(["verify", "bundle"])
+except SystemExit as ended:
+    heavy = {"torch", "transformers", "opacus", "datasets"} & set(sys.modules)
+    sys.exit(f"verify loaded {heavy}" if heavy else ended.code)
+"""
 CI_JOB = EXAMPLES / "04_gate_in_ci.yml"
 
 
@@ -81,6 +90,10 @@ def test_quickstart_on_real_reviews_ends_with_a_decision(in_folder: Path) -> Non
     assert {"allow": 0, "deny": 10, "indeterminate": 3}[verdict] == done.returncode
     assert (in_folder / "bundle").exists() == (verdict == "allow")
     if verdict == "allow":
+        verified = subprocess.run(
+            [sys.executable, "-c", VERIFY_WITHOUT_TORCH], check=False, capture_output=True, text=True
+        )
+        assert verified.returncode == 0, verified.stdout + verified.stderr
         asked = [sys.executable, "-m", "privdistill", "gate", "bundle", "--policy"]
         assert subprocess.run([*asked, str(ROOT / "policies" / "internal.yaml")], check=False).returncode == 0
         assert subprocess.run([*asked, str(ROOT / "policies" / "public.yaml")], check=False).returncode in (3, 10)
