@@ -240,8 +240,8 @@ def _finding(
                 status, summary = (
                     "inconclusive",
                     (
-                        f"{summary} Not a pass: only {power.detectable:.1%} or more would have been found with "
-                        f"{power.probability:.0%} probability, {limit:.1%} is asked."
+                        f"{summary} Not a pass: only {power.detectable:.2%} or more would have been found with "
+                        f"{power.probability:.0%} probability, {limit:.2%} is asked."
                     ),
                 )
     return Finding(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure quality, print the table, keep JSON and markdown. Results are saved after every generation."""
+"""`python -m benchmarks`: measure quality, print the table, keep JSON and markdown after every generation."""
 
 import argparse
 import json

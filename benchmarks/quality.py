@@ -1,8 +1,8 @@
 """Quality: what synthetic rows are worth beside real ones, over corpora, epsilons and whole generations.
 
-Every generation runs `privdistill.pipeline.generate` from the corpus file on. References: students on real data (train side;
-all private records), the majority class, the DP teacher, and the zero-shot pool (epsilon 0: prompts and their labels only).
-The test part of a corpus is read here and nowhere else.
+Every generation runs `privdistill.pipeline.generate` from the corpus file on. References: students on real data
+(train side; all private records), the majority class, the DP teacher, and the zero-shot pool (epsilon 0: prompts and
+their labels only). The test part of a corpus is read here and nowhere else.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Generators that leak, as negative controls of the examiner, and small corpora of template sentences to leak from.
 
-Every leaky generator takes (train texts, clean rows, random generator) and returns synthetic rows. `clean` leaks nothing.
+A leaky generator takes (train texts, clean rows, random generator) and returns synthetic rows. `clean` leaks nothing.
 """
 
 import hashlib

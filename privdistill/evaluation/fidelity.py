@@ -1,4 +1,4 @@
-"""Whether a synthetic corpus has the form it should have: near-duplicates, chat preambles, cut-off texts, prompt echoes, lengths.
+"""Whether a synthetic corpus has the form it should have: no near-duplicates, preambles, cut-off texts or echoes.
 
 It compares synthetic text with public rules and with another length histogram only; it does not know private text.
 """
@@ -54,7 +54,7 @@ def form_of(texts: Sequence[str], describe: str | None = None) -> FormReport:
 
 
 def length_distance(one: Sequence[str], other: Sequence[str], step: int = 4) -> float:
-    """Total variation between two histograms of lengths in words (0 the same, 1 disjoint), in buckets of `step` words."""
+    """Total variation (0 to 1) between two histograms of lengths in words, in buckets of `step` words."""
     if not one or not other:
         return 1.0
     ours, theirs = (np.array([len(text.split()) // step for text in texts]) for texts in (one, other))

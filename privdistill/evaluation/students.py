@@ -1,7 +1,7 @@
 """Students: small classifiers trained on one corpus and tested on another, to see what the first is worth.
 
-Two kinds on purpose: one reads words (TF-IDF), one reads sentence embeddings, so that a corpus which only pleases the encoder
-it was selected with is found out. It does not know which corpus is synthetic, nor how it was made.
+Two kinds on purpose: one reads words (TF-IDF), one reads sentence embeddings, so that a corpus which only pleases the
+encoder it was selected with is found out. It does not know which corpus is synthetic, nor how it was made.
 """
 
 import warnings

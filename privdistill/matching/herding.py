@@ -1,7 +1,7 @@
 """Distribution matching by selection: the subset whose mean feature comes closest to a target, greedily.
 
-Each step takes the candidate that brings the running sum nearest to the target times its size (herding). It does not know
-what the features are; the caller weighs their columns.
+Each step takes the candidate that brings the running sum nearest to the target times its size (herding). It does not
+know what the features are; the caller weighs their columns.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """What a noised statistic says about each class, with the noise shrunk away as far as its own level justifies.
 
-Counts, embedding means, token rates, opening shares and length shares, each estimated from one `Release`. A cell is believed
-only as far as it stands above its noise, which is public. It does not know how the release was made, nor what is matched.
+Counts, embedding means, token rates, opening shares and length shares, each estimated from one `Release`. A cell is
+believed only as far as it stands above its noise, which is public. It does not know how the release was made, nor
+what is matched.
 """
 
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ def believable(sums: FloatArray, noise: float) -> IntArray:
 def shrunk_sums(sums: FloatArray, counts: FloatArray, noise: float) -> FloatArray:
     """Class sums (K, G) drawn towards what the class size alone predicts, as far as noise could explain the difference.
 
-    The prior spread of a class around its prediction is the prediction itself (a token may be twice as frequent, or absent);
-    sampling adds a quarter of it (presence values are about a half at most, squared).
+    The prior spread of a class around its prediction is the prediction itself (a token may be twice as frequent, or
+    absent); sampling adds a quarter of it (presence values are about a half at most, squared).
     """
     expected = np.maximum(sums.sum(axis=0), 0.0) / counts.sum() * counts[:, None]  # (K, G)
     prior = expected**2 + 1e-12

@@ -1,8 +1,8 @@
 """A causal language model that samples many short continuations at once.
 
-Each distinct prompt is read once, however many rows continue it; finished rows leave the batch at once; tokens come from the
-nucleus of the `_CANDIDATES` likeliest after a bias of the caller's choice was added. Weights are safetensors or GGUF, never
-pickles, and no remote code runs.
+Each distinct prompt is read once, however many rows continue it; finished rows leave the batch at once; tokens come
+from the nucleus of the `_CANDIDATES` likeliest after a bias of the caller's choice was added. Weights are safetensors
+or GGUF, never pickles, and no remote code runs.
 
 It does not know what the text is for, nor where a bias comes from.
 """
@@ -78,8 +78,8 @@ class LanguageModel:
             )
         except (OSError, ValueError, KeyError) as error:
             raise AssetError(
-                f"{model_id} cannot be loaded as a causal language model ({type(error).__name__}); expected a folder with "
-                "config.json, tokenizer.json and safetensors weights, or a .gguf file"
+                f"{model_id} cannot be loaded as a causal language model ({type(error).__name__}); expected a folder "
+                "with config.json, tokenizer.json and safetensors weights, or a .gguf file"
             ) from None
         return cls(model.eval(), tokenizer, model_id=model_id, batch_size=performance.batch_size)
 
@@ -98,8 +98,8 @@ class LanguageModel:
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs in the order of the prompts.
 
-        A continuation ends by itself at an end token or a line break. Rows cut off by `max_new_tokens`, or left over when
-        nearly all of their batch has ended, come back as not ended.
+        A continuation ends by itself at an end token or a line break. Rows cut off by `max_new_tokens`, or left over
+        when nearly all of their batch has ended, come back as not ended.
 
         Args:
             prompts: texts to continue.

@@ -1,8 +1,9 @@
 """Recipe `distribution`: one noised statistic, then as much free matching as the machine allows.
 
-A zero-shot public pool fixes the public map; one Gaussian statistic is measured through it; the language model, steered by
-that statistic, writes candidates in waves; a teacher read off the same statistic labels them; and exactly as many as asked
-for are selected so that their words, embeddings and lengths match it. Only the statistic costs privacy.
+A zero-shot public pool fixes the public map; one Gaussian statistic is measured through it; the language model,
+steered by that statistic, writes candidates in waves; a teacher read off the same statistic labels them; and exactly
+as many as asked for are selected so that their words, embeddings and lengths match it. Only the statistic costs
+privacy.
 
 It does not know private text: it sees a release.
 """
@@ -30,7 +31,7 @@ __all__ = ["DistributionRecipe"]
 _STATISTIC = "statistic"
 _POOL_FACTOR = 2.5
 """Candidates written per row, when the performance settings do not say otherwise."""
-_PUBLIC_TEXTS = (512, 1024)
+_PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48
 _CLUSTERS = 8
 _NOISE_FLOOR = 5.0

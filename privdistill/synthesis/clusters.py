@@ -1,7 +1,7 @@
 """Public clusters that stand in for classes when a corpus has no labels.
 
-k-means on embeddings of the public pool; a private record then belongs to its nearest centre, by itself. It does not know
-private records.
+k-means on embeddings of the public pool; a private record then belongs to its nearest centre, by itself. It does not
+know private records.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The form of one synthetic text: whole, plain, without the manners of a chat model.
 
-Rules are about the shape of any text (cut off, preamble, echo of the prompt, list numbers, mark-up), never about a domain.
-It does not know the model, the class, nor what the text says.
+Rules are about the shape of any text (cut off, preamble, echo of the prompt, list numbers, mark-up), never about a
+domain. It does not know the model, the class, nor what the text says.
 """
 
 import re
@@ -12,9 +12,10 @@ __all__ = ["SENTENCE_END", "ends_whole", "has_preamble", "tidy"]
 SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*$")
 _INNER_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _PREAMBLE = re.compile(
-    r"^\W*(here('s| is| are)\b.{0,40}\b(review|question|example|text|list|sentence|message|some|one|the|a)\b|sure\b|certainly\b"
-    r"|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)|(example|examples|sentence|original|original text|review|question|answer|note|text|"
-    r"title|category|topic|keyword|output|input|user|assistant|positive|negative|summary|response|ex|q|a)\s*\d*\s*[:)\]]"
+    r"^\W*(here('s| is| are)\b.{0,40}\b(review|question|example|text|list|sentence|message|some|one|the|a)\b"
+    r"|sure\b|certainly\b|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)"
+    r"|(examples?|sentence|original|original text|review|question|answer|note|text|title|category|topic|keyword"
+    r"|output|input|user|assistant|positive|negative|summary|response|ex|q|a)\s*\d*\s*[:)\]]"
     r"|the (following|above|given|original) (is|are|text|sentence|list|review|question|example)\b)",
     re.IGNORECASE,
 )

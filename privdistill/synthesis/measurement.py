@@ -1,7 +1,7 @@
-"""What is measured: the public maps and scales of the one statistic, fixed from the public pool before any private record.
+"""What is measured: public maps and scales of the one statistic, fixed before any private record is read.
 
-Scales are constants: what each block may weigh in a record's sensitivity. They were chosen once, on held-out halves of two
-public corpora, and do not depend on the corpus at hand. It does not know releases, nor private text.
+Scales are constants: what each block may weigh in a record's sensitivity. They were chosen once, on the training
+parts of two public corpora, and do not depend on the corpus at hand. It does not know releases, nor private text.
 """
 
 from dataclasses import dataclass

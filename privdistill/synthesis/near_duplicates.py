@@ -1,4 +1,4 @@
-"""Near-duplicates among synthetic texts: two texts whose sets of five-word shingles overlap by a given Jaccard similarity.
+"""Near-duplicates among synthetic texts: sets of five-word shingles that overlap by a given Jaccard similarity.
 
 It looks at synthetic text only. The examiner has its own, separate notion, on purpose.
 """

@@ -155,8 +155,8 @@ def _first_words(steering: Steering, size: int, rng: np.random.Generator) -> Int
 def _opening_bias(steering: Steering, bias: BiasArray, *, free: bool) -> BiasArray:
     """Bias of the first sampled tokens, (rows, P, V), which replaces the lexical bias there.
 
-    A text whose first word was drawn starts at the second position; a free one must not start with a word that has its own
-    share already. Function words at the start are steered by position only.
+    A text whose first word was drawn starts at the second position; a free one must not start with a word that has its
+    own share already. Function words at the start are steered by position only.
     """
     steps = steering.positions.astype(np.float32)  # (P - 1, V)
     out = np.zeros((len(bias), len(steps) + 1, bias.shape[1]), dtype=np.float32)  # (rows, P, V)

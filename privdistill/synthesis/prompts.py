@@ -1,7 +1,7 @@
 """Public prompts from what is declared: a description of the texts, label names and their descriptions.
 
-A prompt is the head of a list, so that a small model continues it with one item and ends with the line. It does not know
-private text, releases, or the model.
+A prompt is the head of a list, so that a small model continues it with one item and ends with the line. It does not
+know private text, releases, or the model.
 """
 
 import re

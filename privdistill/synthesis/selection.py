@@ -1,4 +1,4 @@
-"""From a pool of candidates to exactly N rows: quotas, agreement with the teacher, matched selection, no near-duplicates.
+"""From a pool of candidates to exactly N rows: quotas, the teacher's word, matched selection, no near-duplicates.
 
 Everything it looks at is synthetic or already noised. It does not know private text, nor how candidates were written.
 """
@@ -69,8 +69,8 @@ class Candidates:
 def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -> tuple[list[int], IntArray]:
     """Rows whose word, embedding and length statistics match the noised ones, class by class.
 
-    A candidate stands for the class its teacher sees; those that were also written for it are preferred. When a class has
-    too few, the candidates left over that are likeliest to be of it fill its quota.
+    A candidate stands for the class its teacher sees; those that were also written for it are preferred. When a class
+    has too few, the candidates left over that are likeliest to be of it fill its quota.
 
     Args:
         candidates: the pool.

@@ -1,7 +1,8 @@
 """Lexical and positional steering: how a noised histogram bends the language model's next-token odds.
 
-For each class, tokens whose noised rate differs from the public pool's by more than the noise explains get a bias, the clipped
-log-ratio of the two. First words are drawn from the noised histogram of first words. A cell within the noise never steers.
+For each class, tokens whose noised rate differs from the public pool's by more than the noise explains get a bias,
+the clipped log-ratio of the two. First words are drawn from the noised histogram of first words. A cell within the
+noise never steers.
 
 It does not know the model, the prompts, nor private text.
 """
@@ -28,7 +29,7 @@ __all__ = [
 IntArray = npt.NDArray[np.int64]
 
 DEVIATIONS = 4.0
-"""A cell steers when it differs from what is expected by so many noise deviations: few of 50,000 empty cells do by chance."""
+"""A cell steers when it is so many noise deviations from what is expected: few of 50,000 empty cells are by chance."""
 _LEXICAL_LIMIT = 2.5
 _TOTAL_LIMIT = 4.0
 _POSITION_LIMITS = (-3.0, 4.0)

@@ -1,7 +1,8 @@
 """The DP teacher: a classifier read off a noised statistic, free of further privacy cost.
 
-Three views of one release are added up as log-odds: linear discriminant analysis of the embedding moments, and naive Bayes
-of the token presence and of the opening words. The two lexical views count half: words of one text repeat each other's evidence.
+Three views of one release are added up as log-odds: linear discriminant analysis of the embedding moments, and naive
+Bayes of the token presence and of the opening words. The two lexical views count half: words of one text repeat each
+other's evidence.
 
 It does not know private text; its training data are the released sums.
 """

@@ -1,7 +1,8 @@
 """Candidates in waves: write under the steering, look at what came out, correct the steering, write again.
 
-A bias on one token shifts its neighbours too, so one correction is not enough: each wave compares what the last one wrote for
-a class with the noised target of that class. All of it looks at synthetic text and one release, hence costs nothing.
+A bias on one token shifts its neighbours too, so one correction is not enough: each wave compares what the last one
+wrote for a class with the noised target of that class. All of it looks at synthetic text and one release, hence costs
+nothing.
 
 It does not know private text, and does not choose rows.
 """
@@ -178,8 +179,8 @@ class Waves:
 def read_form(context: Context, map_: PublicMap, release: Release, target: NoisyTarget) -> Form:
     """Length limit and sentence ends, from the noised statistic.
 
-    Texts of this domain end in sentence marks when the noised presence of such marks is more than half of what one mark in
-    every record would give.
+    Texts of this domain end in sentence marks when the noised presence of such marks is more than half of what one
+    mark in every record would give.
     """
     edges = map_.length.edges
     bucket = int(np.searchsorted(np.cumsum(target.lengths), _LENGTH_QUANTILE))

@@ -1,4 +1,4 @@
-"""Each check fails a generator that leaks in its way and passes one that does not; negative controls of the examiner."""
+"""Each check fails a generator that leaks in its way and passes one that does not: the negative controls."""
 
 from pathlib import Path
 

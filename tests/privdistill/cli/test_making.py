@@ -49,8 +49,11 @@ def calls(pipeline: ModuleType) -> Calls:
         seen.config = config
         return seen.plan
 
-    def generate(config: RunConfig, *, run: Path | None, ledger: str | None, progress: Callable) -> Path:
+    def generate(
+        config: RunConfig, *, run: Path | None, ledger: str | None, progress: Callable, notice: Callable[[str], None]
+    ) -> Path:
         seen.order.append("generate")
+        notice("one class is small")
         seen.config, seen.run, seen.ledger = config, run, ledger
         progress("sampling", 1, 2)
         return run or Path("runs/one")
@@ -72,6 +75,7 @@ def test_generate_prints_the_run_and_nothing_else(cli: Callable, calls: Calls, i
     ended = cli("generate", "x.csv", "--epsilon", "8")
     assert (ended.code, ended.out) == (0, "runs/one\n")
     assert "warning: the corpus size is not declared" in ended.err
+    assert "note: one class is small" in ended.err
     assert "next: privdistill audit runs/one" in ended.err
     assert "sampling" not in ended.err  # no bars off a terminal
 

@@ -2,8 +2,8 @@ from privdistill.evaluation.fidelity import form_of, length_distance
 
 
 def test_faults_of_form_are_counted() -> None:
-    report = form_of(["Sure, here it is.", "A film that never ends", "A film that never ends", "My short movie reviews."],
-                     "short movie reviews")  # fmt: skip
+    texts = ["Sure, here it is.", "A film that never ends", "A film that never ends", "My short movie reviews."]
+    report = form_of(texts, "short movie reviews")
     assert report.preambles == 0.25
     assert report.unfinished == 0.5
     assert report.near_duplicates == 0.25

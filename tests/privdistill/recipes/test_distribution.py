@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from privdistill.config import Performance
+from privdistill.features.blocks import class_of
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import StatisticRequest
 from privdistill.models.encoder import SentenceEncoder
@@ -12,7 +13,6 @@ from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
 from privdistill.recipes.base import Context, Recipe, Rows, Task, find_recipe
 from privdistill.recipes.distribution import DistributionRecipe
-from privdistill.features.blocks import class_of
 from tests.conftest import toy_rows
 from tests.privdistill.planted import answer
 
