@@ -75,6 +75,7 @@ def _audit(options: argparse.Namespace) -> int:
     from audits.examination import Request, examine
     from audits.render import canonical, text
 
+    (out / "audit.json").unlink(missing_ok=True)  # an audit that ends early must not leave an older answer behind
     request = Request(
         synthetic=options.synthetic,
         source=options.source,

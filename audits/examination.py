@@ -18,14 +18,15 @@ from audits.evidence import Evidence, Settings
 from audits.findings import AuditReport, Finding, Inputs, SideCount, Verdict
 from audits.inputs.claims import ReadClaim, read_claim
 from audits.inputs.files import Table, read_table
-from audits.inputs.units import Source, make_source, make_synthetic, normalise
+from audits.inputs.units import Source, Synthetic, make_source, make_synthetic, normalise
 from audits.registry import Check, Outcome, load
 from audits.split import read_split_key, verify_split
 from audits.statistics.holm import holm
 
 __all__ = ["Request", "examine"]
 
-_LIBRARIES = ("dp-accounting", "numpy", "pyarrow", "pydantic", "rapidfuzz", "scikit-learn", "scipy")
+_LIBRARIES = ("dp-accounting", "numpy", "pyarrow", "pydantic", "rapidfuzz", "scipy")
+_SHARED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,6 @@ def _read(request: Request) -> tuple[Evidence, Inputs]:
         raise BadInputError(
             f"{source.both_sides} units of column {request.unit_column!r} are in source and holdout; split by unit"
         )
-    reference = None
-    if request.reference is not None:
-        table = read_table(request.reference, [request.text_column], role="reference", max_bytes=request.max_bytes)
-        reference = [text for text in map(normalise, table.columns[request.text_column]) if text]
     evidence = Evidence(
         source=source,
         synthetic=rows,
@@ -134,7 +131,7 @@ def _read(request: Request) -> tuple[Evidence, Inputs]:
         split=verify_split(source, claim.claim if claim else None, key),
         settings=request.settings,
         key=_key(request.seed, synthetic, train, holdout),
-        reference=reference,
+        reference=_reference(request, source, rows) if request.reference is not None else None,
     )
     return evidence, _inputs(evidence, train, holdout, claim)
 
@@ -148,6 +145,21 @@ def _synthetic(request: Request, label: list[str]) -> tuple[Table, str]:
         if request.text_column == "text" or "has no column" not in str(error):
             raise
         return read_table(request.synthetic, ["text"], **arguments), "text"  # type: ignore[arg-type]
+
+
+def _reference(request: Request, source: Source, rows: Synthetic) -> list[str]:
+    """Public texts. What they say counts as public, so they must not hold what is being examined."""
+    assert request.reference is not None  # noqa: S101
+    table = read_table(request.reference, [request.text_column], role="reference", max_bytes=request.max_bytes)
+    public = {text for text in map(normalise, table.columns[request.text_column]) if text}
+    for texts, name in ((set(source.texts), "source or holdout"), (set(rows.texts), "synthetic")):
+        shared = public & texts
+        if len(shared) > _SHARED * len(texts):
+            raise BadInputError(
+                f"{len(shared)} texts of the reference file are {name} texts; give independent public texts"
+            )
+        public -= shared
+    return sorted(public)
 
 
 def _distinct(synthetic: Table, train: Table, holdout: Table | None) -> None:

@@ -90,6 +90,8 @@ def judge(
         f"{level}: {int(hit)} train, {int(every - hit)} holdout"
         for level, hit, every in zip(levels, test.train, test.flagged, strict=True)
     )
+    if evidence.source.unit != "record":
+        leak = Leak(f"{leak.kind} (one record of each)", leak.flags)
     plan = _Plan(evidence, flags, leak, rng.spawn(1)[0])
     found = f"{hits_train} of {n_train} train and {hits_holdout} of {n_holdout} holdout {what}"
     doubt = evidence.control_doubt

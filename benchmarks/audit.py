@@ -2,9 +2,9 @@
 
     python -m benchmarks.audit [--texts FILE.jsonl] [--seeds 10] [--splits 2000] [--side 4000] [--rows 2000]
 
-Prints Markdown: the share of audits that fail per planted leak (verbatim, near-copy, identifiers, people, none), with the
-DCR-share rule and a fixed-cosine-like rule on the same rows beside it, and the family-wise false-alarm rate over re-drawn
-sides of fixed features. FILE has one JSON object with a `text` per line; nothing of it is printed.
+Prints Markdown: the share of audits that fail per planted leak (verbatim, near-copy, identifiers, none), with the
+DCR-share rule and a fixed-similarity rule on the same rows beside it, and the family-wise false-alarm rate over
+re-drawn sides of fixed features. FILE has one JSON object with a `text` per line; nothing of it is printed.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def audit(train: list[str], holdout: list[str], rows: list[str], seed: int) -> t
 
 
 def rules(train: list[str], holdout: list[str], rows: list[str]) -> tuple[float, float]:
-    """What other tools would say: DCR share (alarm above .55), and the share of rows closer than 0.9 (alarm above 1 %)."""
+    """What other tools say: DCR share (alarm above .55), and the share of rows closer than 0.9 (alarm above 1 %)."""
     vocabulary = Vocabulary()
     ours, sides = vocabulary.encode(rows), [vocabulary.encode(train), vocabulary.encode(holdout)]
     spelt = spell(vocabulary.spell(ours))
@@ -118,7 +118,8 @@ def power(texts: list[str] | None, seeds: int, side: int, rows: int) -> None:
         low, high = clopper_pearson(fails, seeds)
         by = ", ".join(f"{id} {count}" for id, count in sorted(checks.items())) or "none"
         print(
-            f"| {name} | {fails}/{seeds} ({low:.2f} to {high:.2f}) | {by} | {np.mean(shares):.3f} | {np.mean(close):.4f} |"
+            f"| {name} | {fails}/{seeds} ({low:.2f} to {high:.2f}) | {by} "
+            f"| {np.mean(shares):.3f} | {np.mean(close):.4f} |"
         )
         sys.stdout.flush()
     print(f"\n{side} train, {side} holdout, {rows} rows; {np.median(spent):.1f} s per audit (median).\n")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from audits.evidence import Evidence
 from audits.features.tokens import join
@@ -116,7 +116,7 @@ def _allowed(point: LowFalsePositive, claim: Claim | None) -> float:
     if claim is None or claim.epsilon is None or claim.delta is None:
         return limit
     if claim.mu is not None:
-        return min(limit, float(stats.norm.cdf(stats.norm.ppf(point.fpr.high) + claim.mu)) + claim.delta)
+        return min(limit, float(ndtr(ndtri(point.fpr.high) + claim.mu)) + claim.delta)
     return min(limit, float(np.exp(min(claim.epsilon, 50.0))) * point.fpr.high + claim.delta)
 
 

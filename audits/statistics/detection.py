@@ -7,7 +7,9 @@ understates the power of the min-p test. It knows counts only.
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
+
+from audits.statistics.hypergeometric import critical_count
 
 __all__ = ["detectable_rate"]
 
@@ -39,7 +41,8 @@ def detectable_rate(
 
     def found(rate: float) -> float:
         flagged = phantoms + rate * recall * (1 - phantoms)
-        return float(weights @ stats.binom.sf(needed - 1, train, flagged))
+        tail = special.betainc(np.maximum(needed, 1), np.maximum(train - needed + 1, 1), flagged)
+        return float(weights @ np.where(needed > train, 0.0, tail))
 
     if found(1.0) < power:
         return None
@@ -51,19 +54,26 @@ def detectable_rate(
 
 
 def _holdout_hits(holdout: int, phantoms: float) -> tuple[IntArray, FloatArray]:
-    last = int(stats.binom.ppf(1 - 1e-6, holdout, phantoms)) if phantoms > 0 else 0
-    first = int(stats.binom.ppf(1e-6, holdout, phantoms)) if phantoms > 0 else 0
-    hits = np.arange(first, max(last, first) + 1, dtype=np.int64)
-    weights = stats.binom.pmf(hits, holdout, phantoms)
+    """Numbers of holdout hits that are not too unlikely, and their binomial weights."""
+    spread = 6 * np.sqrt(holdout * phantoms * (1 - phantoms)) + 12
+    first = max(0, int(holdout * phantoms - spread))
+    last = min(holdout, int(holdout * phantoms + spread)) if phantoms > 0 else 0
+    hits = np.arange(first, last + 1, dtype=np.int64)
+    log_choose = special.gammaln(holdout + 1) - special.gammaln(hits + 1) - special.gammaln(holdout - hits + 1)
+    weights = np.exp(log_choose + special.xlogy(hits, phantoms) + special.xlog1py(holdout - hits, -phantoms))
     return hits, np.asarray(weights / weights.sum(), np.float64)
 
 
 def _needed(hits: IntArray, train: int, holdout: int, alpha: float) -> IntArray:
-    """Smallest number of train hits that rejects, for each number of holdout hits."""
-    low, high = np.zeros(len(hits), np.int64), np.full(len(hits), train + 1, np.int64)
-    while np.any(high - low > 1):
-        middle = (low + high) // 2
-        rejects = stats.hypergeom.sf(middle - 1, train + holdout, train, middle + hits) <= alpha
-        high = np.where(rejects, middle, high)
-        low = np.where(rejects, low, middle)
-    return high
+    """Smallest number of train hits that rejects, for each number of holdout hits; train + 1 where none does."""
+    needed = np.zeros(len(hits), np.int64)
+    least = 0
+    for place, held in enumerate(hits.tolist()):  # more holdout hits never need fewer train hits
+        while least <= train:
+            asked = critical_count(least + held, train, holdout, alpha)
+            if asked <= least:
+                break
+            least = asked
+        least = min(least, train + 1)
+        needed[place] = least
+    return needed

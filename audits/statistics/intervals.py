@@ -6,7 +6,7 @@ They know counts only. Clopper-Pearson is exact, Newcombe's is the usual score i
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from audits.findings import Estimate
 
@@ -22,8 +22,8 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
     if n == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(stats.beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(stats.beta.ppf(1 - tail, hits + 1, n - hits))
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, n - hits + 1, tail))
+    high = 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, 1 - tail))
     return low, high
 
 
@@ -31,7 +31,7 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a binomial rate."""
     if n == 0:
         return 0.0, 1.0
-    z = float(stats.norm.isf((1 - confidence) / 2))
+    z = float(-special.ndtri((1 - confidence) / 2))
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

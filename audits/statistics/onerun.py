@@ -7,7 +7,8 @@ It knows counts only.
 """
 
 import numpy as np
-from scipy import optimize, special, stats
+import numpy.typing as npt
+from scipy import optimize, special
 
 __all__ = ["ceiling", "epsilon_lower_bound", "one_run_p_value"]
 
@@ -26,12 +27,18 @@ def one_run_p_value(epsilon: float, guesses: int, right: int, units: int, pi: fl
         delta: hypothesis.
     """
     success = special.expit(epsilon + special.logit(pi))
-    beta = float(stats.binom.sf(right - 1, guesses, success))
+    beta = float(_at_least(np.array(right), guesses, success))
     if delta == 0 or right == 0:
         return min(1.0, beta)
     steps = np.arange(1, right + 1)
-    gain = (stats.binom.sf(right - steps - 1, guesses, success) - beta) / steps
+    gain = (_at_least(right - steps, guesses, success) - beta) / steps
     return min(1.0, beta + units * delta / min(pi, 1 - pi) * max(0.0, float(gain.max())))
+
+
+def _at_least(count: npt.NDArray[np.int64], n: int, success: float) -> npt.NDArray[np.float64]:
+    """P[Bin(n, success) >= count]."""
+    tail = special.betainc(np.maximum(count, 1), np.maximum(n - count + 1, 1), success)
+    return np.asarray(np.where(count <= 0, 1.0, np.where(count > n, 0.0, tail)), np.float64)
 
 
 def epsilon_lower_bound(

@@ -1,1 +1,1 @@
-"""Public models: pinned assets, the language model, the encoder, their tokenizers. Nothing here sees which text is private."""
+"""Public models: pinned assets, language model, encoder, tokenizers. Nothing here sees which text is private."""

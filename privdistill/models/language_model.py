@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
 from privdistill.models.encoder import bfloat16_is_fast
+from privdistill.models.guidance import Guidance
 from privdistill.models.interface import BiasArray
 
 __all__ = ["LanguageModel"]
@@ -94,6 +96,7 @@ class LanguageModel:
         bias: BiasArray | None = None,
         bias_index: Sequence[int] | None = None,
         opening_bias: BiasArray | None = None,
+        may_end: npt.NDArray[np.bool_] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs in the order of the prompts.
@@ -107,9 +110,10 @@ class LanguageModel:
             temperature: divides the model's logits before the bias is added.
             top_p: mass of the nucleus.
             rng: randomness of the sampling.
-            bias: (B, V) rows of additive logit bias, or None.
+            bias: (B, V) rows of additive logit bias, whose positive part holds until its token has been written.
             bias_index: which row of `bias` each prompt uses.
             opening_bias: (B, P, V) extra bias for the first P sampled tokens.
+            may_end: (V,) tokens after which a text may end; None: all.
             progress: told (prompts done, prompts in all).
         """
         ids = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"] if prompts else []
@@ -117,20 +121,11 @@ class LanguageModel:
             raise UsageError("a prompt without a single token cannot be continued; describe the texts")
         self._heads.clear()
         rows = np.zeros(len(ids), dtype=np.int64) if bias_index is None else np.asarray(bias_index, dtype=np.int64)
-        lexical = None if bias is None else torch.as_tensor(bias, dtype=torch.float32)  # (B, V)
-        opening = None if opening_bias is None else torch.as_tensor(opening_bias, dtype=torch.float32)  # (B, P, V)
         out: list[tuple[str, bool]] = [("", False)] * len(ids)
         done = 0
         for batch in _batches(len(ids), self._batch_size):
-            index = torch.as_tensor(rows[batch])  # (b,)
-
-            def add_bias(logits: torch.Tensor, at: torch.Tensor, step: int, index: torch.Tensor = index) -> None:
-                if lexical is not None:
-                    logits += lexical[index[at]]
-                if opening is not None and step < opening.shape[1]:
-                    logits += opening[index[at], step]
-
-            tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, add_bias)
+            guidance = Guidance(self._stop, rows[batch].tolist(), bias=bias, opening=opening_bias, may_end=may_end)
+            tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, guidance)
             for i, one, finished in zip(batch, tokens, ended, strict=True):
                 out[i] = (self._tokenizer.decode(one, skip_special_tokens=True), finished)
             done += len(batch)
@@ -146,7 +141,7 @@ class LanguageModel:
         temperature: float,
         top_p: float,
         rng: np.random.Generator,
-        add_bias: Callable[[torch.Tensor, torch.Tensor, int], None],
+        guidance: Guidance,
     ) -> tuple[list[list[int]], list[bool]]:
         """Sample one batch of prompts."""
         count = len(prompts)
@@ -164,7 +159,8 @@ class LanguageModel:
                 past_key_values=cache,
                 use_cache=True,
             ).logits[:, -1]  # (b, V)
-            chosen = self._choose(logits, active, step, temperature, top_p, rng, add_bias)  # (b,)
+            chosen = self._choose(logits, active, step, chosen, temperature, top_p, rng, guidance)  # (b,)
+            guidance.wrote(active, chosen)
             stops = self._stop[chosen]  # (b,)
             for row, token, stop in zip(active.tolist(), chosen.tolist(), stops.tolist(), strict=True):
                 ended[row] = stop
@@ -220,10 +216,11 @@ class LanguageModel:
         logits: torch.Tensor,
         active: torch.Tensor,
         step: int,
+        last: torch.Tensor,
         temperature: float,
         top_p: float,
         rng: np.random.Generator,
-        add_bias: Callable[[torch.Tensor, torch.Tensor, int], None],
+        guidance: Guidance,
     ) -> torch.Tensor:
         """Draw one token for each active row from the nucleus of the biased distribution."""
         chosen = torch.empty(len(active), dtype=torch.long)  # (b,)
@@ -231,9 +228,7 @@ class LanguageModel:
         for start in range(0, len(active), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             scores = logits[part, : self.vocabulary_size].float() / temperature  # (r, V)
-            add_bias(scores, active[part], step)
-            if step == 0:
-                scores.masked_fill_(self._stop, -torch.inf)  # an empty text helps nobody
+            guidance.bend(scores, active[part], step, last[part])
             best, tokens = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=-1)  # (r, k), likeliest first
             mass = torch.softmax(best, dim=-1).cumsum(dim=-1)  # (r, k)
             size = (

@@ -55,7 +55,7 @@ class DistributionRecipe:
         """Measure once, then generate and select."""
         task = context.task
         labels = task.labels if task.labelled and task.labels else None
-        words = label_words(labels, task.label_descriptions, task.other) if labels else [None]
+        words: list[str | None] = label_words(labels, task.label_descriptions, task.other) if labels else [None]
         size = int(np.clip(task.rows, *_PUBLIC_TEXTS))
         public = public_pool(
             context.language_model,
@@ -66,11 +66,13 @@ class DistributionRecipe:
             rng=context.rng,
             progress=lambda done, total: context.progress("writing the public pool", done, total),
         )
+        if len(public) < 2:
+            raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
         encoded = context.encoder.encode([draft.text for draft in public])
         rule = (
             ClassRule(labels, other=task.other)
             if labels
-            else cluster_rule(encoded.embeddings, min(_CLUSTERS, task.rows), context.rng)
+            else cluster_rule(encoded.embeddings.astype(np.float64), min(_CLUSTERS, task.rows), context.rng)
         )
         map_ = make_public_map(encoded, context.encoder.vocabulary_size)
         release = yield StatisticRequest(_STATISTIC, rule, map_.blocks)
@@ -99,7 +101,7 @@ def _match(
     )
     wanted = quotas(task.rows, target.shares)
     factor = context.performance.pool_factor or _POOL_FACTOR
-    spoken = words if len(words) == len(wanted) else [None] * len(wanted)
+    spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, teacher, spoken)
     candidates = waves.write(wanted, factor, public, encoded)
     chosen, owners = select(candidates, target, wanted)

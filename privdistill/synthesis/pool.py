@@ -40,12 +40,14 @@ class Form:
         max_tokens: most tokens of one text.
         within: whether a text is short enough.
         whole_sentences: whether texts end with a sentence mark.
+        may_end: (V,) tokens after which a text may end, or None.
         strict: whether what is not well formed is dropped (a model that writes nothing else gets its way in the end).
     """
 
     max_tokens: int
     within: Callable[[str], bool]
     whole_sentences: bool
+    may_end: npt.NDArray[np.bool_] | None = None
     strict: bool = True
 
 
@@ -86,7 +88,7 @@ def steered_drafts(
     steerings: Sequence[Steering],
     sizes: Sequence[int],
     *,
-    words: IntArray,
+    vocabularies: Sequence[IntArray],
     form: Form,
     rng: np.random.Generator,
     progress: Report,
@@ -100,18 +102,19 @@ def steered_drafts(
         prompts: for each class, the head of a list that ends right before an item.
         steerings: one for each class.
         sizes: how many texts to sample of each class.
-        words: public words for random emphasis.
+        vocabularies: words for random emphasis.
         form: what a text must look like.
         rng: randomness of the sampling.
         progress: told (done, in all).
     """
     heads, starts, aims, index = [], [], [], []
-    lexical, opening = [], []
+    lexical: list[BiasArray] = []
+    opening: list[BiasArray] = []
     for aim, (prompt, steering, size) in enumerate(zip(prompts, steerings, sizes, strict=True)):
         if not size:
             continue
-        bias = emphasised(steering, words, rng, min(_EMPHASIS_ROWS, size))  # (rows, V)
-        offset = sum(len(part) for part in lexical)
+        bias = emphasised(steering, vocabularies, rng, min(_EMPHASIS_ROWS, size))  # (rows, V)
+        offset = sum(map(len, lexical))
         lexical += [bias, bias]
         opening += [_opening_bias(steering, bias, free=False), _opening_bias(steering, bias, free=True)]
         for token in _first_words(steering, size, rng):
@@ -132,6 +135,7 @@ def steered_drafts(
         bias=np.vstack(lexical),
         bias_index=[index[i] for i in order],
         opening_bias=np.vstack(opening),
+        may_end=form.may_end,
         progress=progress,
     )
     drafts = []

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privdistill.matching.herding import herd
-from privdistill.matching.target import NoisyTarget
+from privdistill.matching.target import NoisyTarget, exaggerated
 from privdistill.mechanisms.release import FloatArray
 from privdistill.synthesis.near_duplicates import NearDuplicates
 
@@ -128,5 +128,6 @@ def _features(candidates: Candidates, target: NoisyTarget, k: int, members: IntA
             candidates.lengths[members] * _LENGTH_WEIGHT,
         ]
     )
-    aim = np.concatenate([goal.tokens * scale, goal.mean * _MOMENT_WEIGHT, goal.lengths * _LENGTH_WEIGHT])
+    words = exaggerated(np.stack([one.tokens for one in target.classes]), target.counts)[k]  # (G,)
+    aim = np.concatenate([words * scale, goal.mean * _MOMENT_WEIGHT, goal.lengths * _LENGTH_WEIGHT])
     return features, aim

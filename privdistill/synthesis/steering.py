@@ -134,20 +134,21 @@ def opening_shares(sums: FloatArray, count: float, noise: float) -> Opening:
 
 
 def emphasised(
-    steering: Steering, words: Sequence[int] | IntArray, rng: np.random.Generator, rows: int
+    steering: Steering, vocabularies: Sequence[IntArray], rng: np.random.Generator, rows: int
 ) -> npt.NDArray[np.float32]:
     """Rows of lexical bias, each with its own random emphasis, so that candidates spread over words and topics.
 
-    Every row favours some indicative words of the class and a handful of random public words.
+    Every row favours some indicative words of the class and a handful of random words of each vocabulary.
 
     Returns:
         (rows, V) additive bias.
     """
     bias = np.repeat(steering.lexical[None].astype(np.float32), rows, axis=0)  # (rows, V)
-    pool, own = np.asarray(words, dtype=np.int64), steering.indicative
+    own, usable = steering.indicative, [words for words in vocabularies if words.size]
     for row in bias:
         if own.size:
             row[rng.choice(own, min(own.size, max(4, own.size // 10)), replace=False)] += _OWN_EMPHASIS
-        if pool.size:
-            row[rng.choice(pool, min(pool.size, _WORDS), replace=False)] += _WORD_EMPHASIS
+        for words in usable:
+            size = min(words.size, _WORDS // len(usable))
+            row[rng.choice(words, size, replace=False)] += _WORD_EMPHASIS
     return bias

@@ -80,7 +80,7 @@ def fit_teacher(
     """
     means, counts = target.means, target.counts  # (K, d), (K,)
     covariance = _covariance(release, target, public)  # (d, d)
-    weights = np.linalg.solve(covariance, means.T)  # (d, K)
+    weights = np.linalg.solve(covariance, means.T).astype(np.float64)  # (d, K)
     offset = -0.5 * np.einsum("kd,dk->k", means, weights) + np.log(target.shares)  # (K,)
     lexical = np.zeros((tokens.width, len(counts)))  # (V, K)
     _fill_log_odds(lexical, release.block("tokens"), counts, release.noise["tokens"])

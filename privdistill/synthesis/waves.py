@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privdistill.features.encoded import Encoded
-from privdistill.matching.target import NoisyTarget
+from privdistill.matching.target import NoisyTarget, distinct, exaggerated
 from privdistill.mechanisms.release import FloatArray, Release
 from privdistill.recipes.base import Context
 from privdistill.synthesis.form import ends_whole, tidy
@@ -34,6 +34,7 @@ _SURPLUS = 1.15
 """A class is complete when the teacher sees so many candidates of it per wanted row."""
 _LENGTH_QUANTILE = 0.92
 _LEAST_WAVE = 32
+_LEAST_VOCABULARY = 100
 
 
 class Waves:
@@ -60,8 +61,13 @@ class Waves:
         """
         self._context, self._map, self._release = context, map_, release
         self._target, self._teacher, self._words = target, teacher, words
+        sums, counts = release.block("tokens"), target.counts
+        believed = distinct(sums, counts, release.noise["tokens"])
+        self._aims = exaggerated(sums / counts[:, None], counts, believed) * counts[:, None]  # (K, V)
         self._form = read_form(context, map_, release, target)
-        self._emphasis = public_words(context.language_model.pieces)
+        public = public_words(context.language_model.pieces)
+        spoken_here = np.intersect1d(public, target.columns)  # words that stand above noise in this corpus
+        self._vocabularies = (public, spoken_here) if spoken_here.size >= _LEAST_VOCABULARY else (public,)
         self._seen: set[str] = set()
         self.sampled = 0
         self.kept = 0
@@ -92,7 +98,7 @@ class Waves:
                 sizes = np.where(lack > 0, np.maximum(lack / worth, _LEAST_WAVE), 0).astype(int)
                 total += int(sizes.sum())
                 if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
-                    self._form = replace(self._form, whole_sentences=False, strict=False)
+                    self._form = replace(self._form, whole_sentences=False, may_end=None, strict=False)
             drafts = self._drafts(sizes, steerings, total)
             if not drafts:
                 continue
@@ -118,7 +124,7 @@ class Waves:
             [options[self.count % len(options)] for options in wordings],
             steerings,
             [int(size) for size in sizes],
-            words=self._emphasis,
+            vocabularies=self._vocabularies,
             form=self._form,
             rng=context.rng,
             progress=lambda done, _: context.progress("writing candidates", before + done, total),
@@ -166,7 +172,7 @@ class Waves:
 
     def _steering(self, k: int, usual: FloatArray, first: FloatArray) -> Steering:
         return make_steering(
-            self._release.block("tokens")[k],
+            self._aims[k],
             self._release.block("opening")[k],
             float(self._target.counts[k]),
             token_noise=self._release.noise["tokens"],
@@ -191,10 +197,12 @@ def read_form(context: Context, map_: PublicMap, release: Release, target: Noisy
     if_all = target.counts.sum() * float(target.lengths @ (1 / np.sqrt(np.maximum(middles, 1.0))))
     marked = float(release.block("tokens")[:, marks].sum())
     tokenizer = context.encoder.tokenizer
+    whole = marked > 0.5 * if_all
     return Form(
         max_tokens=limit,
         within=lambda text: len(tokenizer.ids([text])[0]) <= limit,
-        whole_sentences=marked > 0.5 * if_all,
+        whole_sentences=whole,
+        may_end=np.array([ends_whole(piece) for piece in context.language_model.pieces]) if whole else None,
     )
 
 

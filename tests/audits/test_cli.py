@@ -95,6 +95,9 @@ def test_exit_code_zero_three_and_the_same_bytes(tmp_path: Path) -> None:
     other = run("c", "--seed", 5, "--max-detectable", "0.001")
     assert other[0] == 3
     assert other[1] != first[1]
+    refused = command(*arguments(files | {"source": tmp_path / "absent.csv"}, "--out", tmp_path / "a"))
+    assert refused.returncode == 2
+    assert not (tmp_path / "a" / "audit.json").exists(), "an older answer must not stand for this one"
     del files["holdout"]
     done = command(*arguments(files, "--out", tmp_path / "e"))
     assert done.returncode == 3

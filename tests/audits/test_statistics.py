@@ -219,3 +219,14 @@ def test_detectable_rate_by_simulation() -> None:
 def test_nothing_is_detectable_with_three_units_or_without_recall() -> None:
     assert detectable_rate(3, 2, 0.0, 1.0, 0.05) is None
     assert detectable_rate(1_000, 1_000, 0.001, 0.0, 0.05) is None
+
+
+def test_detectable_rate_uses_the_first_count_that_rejects() -> None:
+    from audits.statistics.detection import _needed
+
+    for train, holdout in ((700, 300), (1_000, 1_000), (900, 100), (30, 20)):
+        hits = np.arange(0, min(40, holdout))
+        for found, held in zip(_needed(hits, train, holdout, 0.01), hits, strict=True):
+            tails = stats.hypergeom.sf(np.arange(train + 1) - 1, train + holdout, train, np.arange(train + 1) + held)
+            first = int(np.argmax(tails <= 0.01)) if (tails <= 0.01).any() else train + 1
+            assert found == first

@@ -1,4 +1,4 @@
-"""Traps of false assurance that other audits fell into, one test each (numbers as in the project's list of seventeen)."""
+"""Traps of false assurance that other audits fell into: one test each, seventeen of them and one more."""
 
 import unicodedata
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_trap_03_a_crashed_check_does_not_drop_out(audit: Audit, monkeypatch: py
 
 
 def test_trap_04_phantoms_are_not_leaks(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
-    """Every tenth unit, on either side, quotes a sentence that the generator knows too: many matches, no memorisation."""
+    """Every tenth unit, on either side, quotes a sentence that the generator knows too: matches, no memorisation."""
     famous = sentences(400, seed=61)
     quotes, sides = iter(famous), {}
     for name, texts in (("source", corpora.train), ("holdout", corpora.holdout)):
@@ -68,7 +68,7 @@ def test_trap_04_phantoms_are_not_leaks(audit: Audit, corpora: Corpora, tmp_path
 
 
 def test_trap_05_the_best_threshold_is_paid_for(rng: np.random.Generator) -> None:
-    """Without correction the best of many guesses shows epsilon > 0 on noise; with Bonferroni at most 5 % of the time."""
+    """Uncorrected, the best of many guesses shows epsilon > 0 on noise; with Bonferroni at most 5 % of the time."""
     grid, naive, corrected = (16, 64, 256), 0, 0
     for _ in range(300):
         coins = rng.random(1_200) < 0.7
@@ -184,6 +184,15 @@ def test_trap_15_public_text_is_no_private_wording(audit: Audit, corpora: Corpor
     assert "PD201" not in failed(audit(rows, source=source, reference=reference))
 
 
+def test_trap_15_the_reference_must_not_be_what_is_examined(audit: Audit, files: dict[str, Path]) -> None:
+    """Calling the source public would make every copy of it harmless."""
+    from audits.errors import BadInputError
+
+    for role in ("source", "holdout", "synthetic"):
+        with pytest.raises(BadInputError, match="give independent public texts"):
+            audit(reference=files[role])
+
+
 def test_trap_16_the_report_does_not_leak(audit: Audit, corpora: Corpora) -> None:
     rows = copied(corpora, 60)
     report = audit(rows).model_dump_json()
@@ -201,7 +210,7 @@ def test_trap_17_nothing_is_truncated_in_silence(audit: Audit, corpora: Corpora,
 
 
 def test_dependence_between_records_keeps_the_level() -> None:
-    """One synthetic hub matches whole clusters: the binomial over rows alarms far above 5 %, the test over units does not."""
+    """A synthetic hub matches whole clusters: the binomial over rows alarms far above 5 %, the unit test does not."""
     from audits.statistics.families import concentration
 
     rng = np.random.default_rng(17)

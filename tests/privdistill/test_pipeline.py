@@ -293,7 +293,8 @@ def test_a_model_name_in_the_claim_is_never_a_path(tmp_path: Path) -> None:
 
 
 def test_any_script_and_nul_bytes_pass_through_unharmed(recipe, config, ledger, tmp_path: Path) -> None:
-    texts = ["emoji 😀👩‍👩‍👧", "שלום עולם مرحبا", "中文字符 テスト", "nul \x00 inside", "tab\tand \u2028 separator"] * 20
+    texts = ["emoji 😀👩‍👩‍👧", "שלום עולם مرحبا", "中文字符 テスト", "nul \x00 inside", "tab\tand \u2028 sign"]
+    texts *= 20
     path = tmp_path / "scripts.jsonl"
     path.write_text("".join(json.dumps({"text": text, "label": "good"}) + "\n" for text in texts))
     source = config.source.model_copy(update={"path": str(path)})

@@ -6,6 +6,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError
+from privdistill.models.guidance import Guidance
 from privdistill.models.language_model import LanguageModel
 
 _SETTINGS = {"temperature": 1.0, "top_p": 0.95}
@@ -20,7 +21,7 @@ def model(tiny_language_model: Path) -> LanguageModel:
 
 def _only(model: LanguageModel, *tokens: int) -> np.ndarray:
     bias = np.full((1, model.vocabulary_size), -1e4, dtype=np.float32)
-    bias[0, list(tokens)] = 1e4
+    bias[0, list(tokens)] = 0.0
     return bias
 
 
@@ -40,13 +41,13 @@ def test_a_batch_of_unequal_prompts_scores_as_each_prompt_alone(model: LanguageM
     prompts = ["a", "the train by the river was", "calm", "the garden near the"]
     seen: list[torch.Tensor] = []
 
-    def watch(logits: torch.Tensor, active: torch.Tensor, step: int) -> None:
-        if step == 0:
-            seen.append(logits.clone())
+    class Watch(Guidance):
+        def bend(self, scores: torch.Tensor, texts: torch.Tensor, step: int, last: torch.Tensor) -> None:
+            seen.append(scores.clone())
 
     for one in (prompts, *([prompt] for prompt in prompts)):
         ids = [model._tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in one]
-        model._continue(ids, 1, 1.0, 0.9, np.random.default_rng(0), watch)
+        model._continue(ids, 1, 1.0, 0.9, np.random.default_rng(0), Watch(model._stop, [0] * len(ids)))
     together, alone = seen[0], torch.cat(seen[1:])
     assert torch.allclose(together, alone, atol=1e-4)
     plain = model._model(torch.tensor([model._tokenizer(prompts[1])["input_ids"]])).logits[0, -1]
@@ -57,13 +58,14 @@ def test_later_steps_score_as_the_whole_text_read_at_once(model: LanguageModel) 
     seen: list[torch.Tensor] = []
     token = _token(model, " the")
 
-    def force(logits: torch.Tensor, active: torch.Tensor, step: int) -> None:
-        seen.append(logits.clone())
-        logits.fill_(-1e4)
-        logits[:, token] = 0.0
+    class Force(Guidance):
+        def bend(self, scores: torch.Tensor, texts: torch.Tensor, step: int, last: torch.Tensor) -> None:
+            seen.append(scores.clone())
+            scores.fill_(-1e4)
+            scores[:, token] = 0.0
 
     ids = [model._tokenizer(prompt)["input_ids"] for prompt in ("a", "the train by")]
-    model._continue(ids, 3, 1.0, 0.9, np.random.default_rng(0), force)
+    model._continue(ids, 3, 1.0, 0.9, np.random.default_rng(0), Force(model._stop, [0, 0]))
     for row in (0, 1):
         whole = model._model(torch.tensor([[*ids[row], token, token]])).logits[0, -1]
         assert torch.allclose(seen[2][row], whole[: model.vocabulary_size].detach(), atol=1e-4)
@@ -108,3 +110,29 @@ def test_a_folder_without_a_model_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(AssetError, match="cannot be loaded as a causal language model"):
         LanguageModel.load(tmp_path, model_id="nothing", performance=Performance())
+
+
+def test_what_speaks_for_a_token_is_spent_once_it_is_written(model: LanguageModel) -> None:
+    the = _token(model, " the")
+    bias = np.zeros((1, model.vocabulary_size), dtype=np.float32)
+    bias[0, the] = 1e4
+    settings = {"max_new_tokens": 6, "temperature": 1.0, "top_p": 0.5, "bias": bias}
+    written = model.sample(["x"] * 20, rng=np.random.default_rng(0), **settings)
+    assert all(text.startswith(" the") and text.count(" the") <= 2 for text, _ in written)
+    bias[0, the] = -1e4
+    assert not any(" the" in text for text, _ in model.sample(["x"] * 20, rng=np.random.default_rng(0), **settings))
+
+
+def test_texts_end_only_where_they_may(model: LanguageModel) -> None:
+    newline = next(i for i, piece in enumerate(model.pieces) if piece == "\n")
+    dot = _token(model, ".")
+    opening = np.zeros((1, 9, model.vocabulary_size), dtype=np.float32)
+    opening[0, :, newline] = 1e6
+    opening[0, 3, dot] = 1e5
+    may_end = np.zeros(model.vocabulary_size, dtype=bool)
+    may_end[dot] = True
+    written = model.sample(
+        ["x"] * 10, max_new_tokens=9, rng=np.random.default_rng(0), opening_bias=opening, may_end=may_end, **_SETTINGS
+    )
+    assert all(text.endswith(".") for text, ended in written if ended)
+    assert any(ended for _, ended in written)

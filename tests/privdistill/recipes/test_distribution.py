@@ -11,6 +11,7 @@ from privdistill.mechanisms.release import StatisticRequest
 from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
+from privdistill.recipes import distribution
 from privdistill.recipes.base import Context, Recipe, Rows, Task, find_recipe
 from privdistill.recipes.distribution import DistributionRecipe
 from tests.conftest import toy_rows
@@ -31,6 +32,13 @@ def _task(rows: int, labels: Sequence[str] | None, epsilon: float = 8.0) -> Task
         epsilon=epsilon,
         delta=1e-6,
     )
+
+
+@pytest.fixture(autouse=True)
+def _small_public_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained model writes as long as it may: keep its zero-shot pool small."""
+    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (96, 96))
+    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 16)
 
 
 @pytest.fixture(scope="module")

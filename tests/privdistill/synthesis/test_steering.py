@@ -53,7 +53,7 @@ def test_every_row_gets_an_emphasis_of_its_own_among_allowed_words() -> None:
     tokens = np.zeros(200)
     tokens[:10] = 50.0
     steering = _steering(tokens)
-    rows = emphasised(steering, np.arange(100, 200), np.random.default_rng(0), 6)
+    rows = emphasised(steering, [np.arange(100, 200)], np.random.default_rng(0), 6)
     lifted = [set(np.flatnonzero(row - steering.lexical > 0.1)) for row in rows]
     assert all(one <= set(range(10)) | set(range(100, 200)) for one in lifted)
     assert len({frozenset(one) for one in lifted}) == 6
