@@ -9,13 +9,13 @@ from benchmarks.quality import Bench, circumstances
 from benchmarks.table import markdown
 from privdistill.config import Performance
 
+_SETTINGS = ["reviews:8", "reviews:1", "questions:8"]
 _RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Quality of synthetic rows.")
-    parser.add_argument("--corpora", nargs="+", default=["reviews", "questions"], choices=["reviews", "questions"])
-    parser.add_argument("--epsilons", nargs="+", type=float, default=[8.0, 1.0])
+    parser.add_argument("--settings", nargs="+", default=_SETTINGS, metavar="CORPUS:EPSILON", help="%(default)s")
     parser.add_argument("--generations", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--pool-factor", type=float, default=None)
@@ -24,19 +24,17 @@ def main() -> None:
     performance = Performance(batch_size=256, pool_factor=given.pool_factor)
     results: dict = {"circumstances": circumstances(performance), "rows": given.rows, "corpora": {}}
     given.out.mkdir(parents=True, exist_ok=True)
-    benches = {name: Bench(load(name), given.rows, performance) for name in given.corpora}
+    settings = [(name, float(epsilon)) for name, _, epsilon in (one.partition(":") for one in given.settings)]
+    benches = {name: Bench(load(name), given.rows, performance) for name, _ in settings}
     for name, bench in benches.items():
-        results["corpora"][name] = {
-            "references": bench.references(),
-            "epsilon": {f"{epsilon:g}": [] for epsilon in given.epsilons},
-        }
+        results["corpora"][name] = {"references": bench.references(), "epsilon": {}}
     for _ in range(given.generations):  # round by round, so that an interrupted benchmark covers every setting
-        for name, bench in benches.items():
-            for epsilon in given.epsilons:
-                results["corpora"][name]["epsilon"][f"{epsilon:g}"].append(bench.generation(epsilon))
-                (given.out / "quality.json").write_text(json.dumps(results, indent=2) + "\n")
-                (given.out / "quality.md").write_text(markdown(results))
-                print(markdown(results), flush=True)
+        for name, epsilon in settings:
+            runs = results["corpora"][name]["epsilon"].setdefault(f"{epsilon:g}", [])
+            runs.append(benches[name].generation(epsilon))
+            (given.out / "quality.json").write_text(json.dumps(results, indent=2) + "\n")
+            (given.out / "quality.md").write_text(markdown(results))
+            print(markdown(results), flush=True)
 
 
 if __name__ == "__main__":

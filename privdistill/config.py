@@ -114,7 +114,7 @@ class Performance(_Frozen):
     """
 
     pool_factor: Annotated[float, Field(ge=1.0)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1)] = 256
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
 

@@ -49,7 +49,7 @@ def _words(count: int, seed: int) -> list[str]:
 
 def sentences(count: int, seed: int, vocabulary: int = 3_000) -> list[str]:
     """Distinct template sentences over one invented vocabulary with a Zipf-like tail; disjoint for different seeds."""
-    words = _words(vocabulary, 7)
+    words = np.array(_words(vocabulary, 7))  # an array: a list would be converted at every draw
     rng = np.random.default_rng(seed)
     weights = 1 / np.arange(5, vocabulary + 5)
     weights /= weights.sum()

@@ -8,6 +8,7 @@ It does not know noise, scales, units, or which texts are private.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ def block_vector(block: Block, tokens: npt.NDArray[np.int64], embedding: npt.NDA
             return Sparse(np.arange(h.size), h)
         case SecondMomentBlock():
             h = project(embedding, block.centre, block.basis, block.clip)
-            rows, columns = np.triu_indices(h.size)
+            rows, columns = _triangle(h.size)
             return Sparse(
                 np.arange(rows.size), h[rows] * h[columns] * np.where(rows == columns, 1.0, np.sqrt(2.0)) * _MARGIN
             )
@@ -141,9 +142,15 @@ def shaped(block: Block, total: FloatArray, classes: int) -> FloatArray:
     return total.reshape((classes, *block.shape) if block.per_class else block.shape)
 
 
+@lru_cache(maxsize=8)
+def _triangle(d: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    rows, columns = np.triu_indices(d)
+    return rows, columns
+
+
 def unpack_symmetric(packed: FloatArray, d: int) -> FloatArray:
     """Symmetric (d, d) from its packed upper triangle, whose off-diagonals weigh sqrt 2."""
-    rows, columns = np.triu_indices(d)
+    rows, columns = _triangle(d)
     full = np.zeros((d, d))
     full[rows, columns] = packed / np.where(rows == columns, 1.0, np.sqrt(2.0))
     full[columns, rows] = full[rows, columns]

@@ -120,7 +120,7 @@ def exaggerated(rates: FloatArray, counts: FloatArray, believed: BoolArray | Non
 
 
 def distinct(sums: FloatArray, counts: FloatArray, noise: float) -> BoolArray:
-    """Cells (K, V) of class sums whose rate differs from that of all classes by more than noise and sampling explain."""
+    """Cells (K, V) of class sums whose rate differs from that of all classes by more than noise and chance explain."""
     rates = sums / counts[:, None]
     common = np.maximum(counts @ rates / counts.sum(), 0.0)  # (V,)
     # Sampling adds a quarter of the rate per record, as in `shrunk_sums`.

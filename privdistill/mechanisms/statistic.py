@@ -90,9 +90,10 @@ def unit_vector(
             start += width * (len(request.classes.names) if block.per_class else 1)
     if not cells:
         return Sparse(np.zeros(0, np.int64), np.zeros(0))
-    distinct, where = np.unique(np.concatenate(cells), return_inverse=True)
-    total = np.zeros(distinct.size)
-    np.add.at(total, where, np.concatenate(values))
+    distinct, total = np.concatenate(cells), np.concatenate(values)
+    if len(cells) > len(request.blocks):  # several records: their cells may meet
+        distinct, where = np.unique(distinct, return_inverse=True)
+        total = np.bincount(where, weights=total, minlength=distinct.size).astype(np.float64)
     norm = float(np.linalg.norm(total))
     if norm > grid.bound * _MARGIN:
         total *= grid.bound * _MARGIN / norm
@@ -118,7 +119,7 @@ def clean_sum(units: PrivateUnits, encoded: Encoded, request: StatisticRequest, 
             raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
         labels: list[str | None] = list(units.labels[low:high]) if units.labels is not None else [None] * (high - low)
         cells, values = unit_vector(request, grid, list(encoded.tokens[low:high]), encoded.embeddings[low:high], labels)
-        np.add.at(total, cells, values.astype(np.int64))
+        total[cells] += values.astype(np.int64)  # cells of one unit are distinct
         if person:
             total[-1] += math.trunc(grid.parts["units"] * _MARGIN / grid.step)
     return total

@@ -23,7 +23,7 @@ from privdistill.synthesis.measurement import PublicMap, make_public_map, record
 from privdistill.synthesis.pool import Draft, public_pool
 from privdistill.synthesis.prompts import label_words
 from privdistill.synthesis.selection import select
-from privdistill.synthesis.teacher import fit_teacher, projected
+from privdistill.synthesis.teacher import fit_teacher
 from privdistill.synthesis.waves import Waves
 
 __all__ = ["DistributionRecipe"]
@@ -67,14 +67,17 @@ class DistributionRecipe:
             progress=lambda done, total: context.progress("writing the public pool", done, total),
         )
         if len(public) < 2:
-            raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
+            raise MechanismError("the language model wrote no usable text; choose another --model or add --describe")
         encoded = context.encoder.encode([draft.text for draft in public])
         rule = (
             ClassRule(labels, other=task.other)
             if labels
             else cluster_rule(encoded.embeddings.astype(np.float64), min(_CLUSTERS, task.rows), context.rng)
         )
-        map_ = make_public_map(encoded, context.encoder.vocabulary_size)
+        noise = context.noise_multipliers[_STATISTIC]
+        if noise is None:
+            raise MechanismError("the statistic was planned without noise; nothing is asked for")
+        map_ = make_public_map(encoded, context.encoder.vocabulary_size, noise)
         release = yield StatisticRequest(_STATISTIC, rule, map_.blocks)
         return _match(context, rule, words, map_, public, encoded, release)
 
@@ -97,7 +100,6 @@ def _match(
         moment=map_.moment,
         tokens=map_.tokens,
         opening=map_.opening,
-        public=projected(encoded, map_.moment),
     )
     wanted = quotas(task.rows, target.shares)
     factor = context.performance.pool_factor or _POOL_FACTOR
@@ -110,11 +112,13 @@ def _match(
     order = context.rng.permutation(task.rows) % len(chosen)  # repeats rows only when the model wrote too few texts
     chosen, owners = [chosen[i] for i in order], owners[order]
     names = rule.names
+    floor = _NOISE_FLOOR * release.noise["count"]
     return Rows(
         texts=tuple(candidates.texts[i] for i in chosen),
         labels=tuple(names[k] for k in owners),
         soft_labels=candidates.probabilities[chosen],
         class_names=names,
+        below_noise=tuple(name for name, n in zip(names, release.block("count"), strict=True) if n < floor),
         facts=_facts(target, waves, candidates.agreement),
     )
 

@@ -21,8 +21,10 @@ from privdistill.mechanisms.release import (
 
 __all__ = ["PublicMap", "make_public_map", "record_sensitivity"]
 
-_DIMENSIONS = 64
-_TEXTS_PER_DIMENSION = 6
+_DIMENSIONS = (192, 128)
+_QUIET_NOISE = 1.5
+"""Up to this noise multiplier the larger subspace is measured: quiet moments carry more directions."""
+_TEXTS_PER_DIMENSION = 2
 _CLIP_QUANTILE = 0.9
 _POSITIONS = 4
 _LENGTH_EDGES = (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192)
@@ -52,16 +54,18 @@ def record_sensitivity() -> float:
     return float(np.sqrt(sum(weight**2 for weight in _WEIGHTS.values())))
 
 
-def make_public_map(public: Encoded, vocabulary: int) -> PublicMap:
+def make_public_map(public: Encoded, vocabulary: int, noise_multiplier: float) -> PublicMap:
     """Centre, basis and clipping norm from the public pool; all tokens and openings of the public vocabulary.
 
     Args:
         public: the encoded public pool, at least two texts.
         vocabulary: number of token ids.
+        noise_multiplier: of the planned statistic.
     """
     points = public.embeddings.astype(np.float64)  # (m, D)
     centre = points.mean(axis=0)  # (D,)
-    d = int(np.clip(len(points) // _TEXTS_PER_DIMENSION, 1, min(_DIMENSIONS, points.shape[1], len(points))))
+    most = _DIMENSIONS[noise_multiplier > _QUIET_NOISE]
+    d = int(np.clip(len(points) // _TEXTS_PER_DIMENSION, 1, min(most, points.shape[1])))
     _, _, directions = np.linalg.svd(points - centre, full_matrices=False)
     basis = np.ascontiguousarray(directions[:d].T)  # (D, d)
     norms = np.linalg.norm((points - centre) @ basis, axis=1)  # (m,)

@@ -1,7 +1,7 @@
 """The DP teacher: a classifier read off a noised statistic, free of further privacy cost.
 
 Three views of one release are added up as log-odds: linear discriminant analysis of the embedding moments, and naive
-Bayes of the token presence and of the opening words. The two lexical views count half: words of one text repeat each
+Bayes of the token presence and of the opening words. The two lexical views count a third: words of one text repeat each
 other's evidence.
 
 It does not know private text; its training data are the released sums.
@@ -21,9 +21,11 @@ __all__ = ["Teacher", "fit_teacher", "projected"]
 
 IntArray = npt.NDArray[np.int64]
 
-_LEXICAL_WEIGHT = 0.5
-_LEAST_VARIANCE = 1e-3
-"""Floor of the eigenvalues of the covariance: embeddings have unit norm."""
+_LEXICAL_WEIGHT = 0.35
+_RIDGE = 3e-3
+"""Added to the eigenvalues of the covariance: embeddings have unit norm."""
+_FLOOR = 0.2
+"""Least eigenvalue, as a share of the median one: where noise drowns them all, the discriminant becomes the mean's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +68,6 @@ def fit_teacher(
     moment: MomentBlock,
     tokens: TokenBlock,
     opening: OpeningBlock,
-    public: FloatArray,
 ) -> Teacher:
     """Read a teacher off a release.
 
@@ -76,10 +77,9 @@ def fit_teacher(
         moment: the map the moments were taken with.
         tokens: the vocabulary of the token block.
         opening: that of the opening block (same columns).
-        public: (m, d) projected public pool, whose covariance stands in where the noised one is mostly noise.
     """
     means, counts = target.means, target.counts  # (K, d), (K,)
-    covariance = _covariance(release, target, public)  # (d, d)
+    covariance = _covariance(release, target)  # (d, d)
     weights = np.linalg.solve(covariance, means.T).astype(np.float64)  # (d, K)
     offset = -0.5 * np.einsum("kd,dk->k", means, weights) + np.log(target.shares)  # (K,)
     lexical = np.zeros((tokens.width, len(counts)))  # (V, K)
@@ -109,15 +109,10 @@ def _fill_log_odds(out: FloatArray, sums: FloatArray, counts: FloatArray, noise:
     out[columns] = np.log(shrunk_sums(sums[:, columns], counts, noise) / expected).T
 
 
-def _covariance(release: Release, target: NoisyTarget, public: FloatArray) -> FloatArray:
-    """Public covariance, mixed with the noised within-class one as far as its noise lets it be seen; (d, d)."""
-    d = public.shape[1]
-    common = np.cov(public.T).reshape(d, d) + _LEAST_VARIANCE * np.eye(d)
-    total = target.counts.sum()
-    seen = np.trace(common) / d * total  # a typical eigenvalue of the sum
-    drowned = 2 * release.noise["second"] * np.sqrt(d) / seen  # noise in the same units
-    weight = 0.5 / (1 + drowned**2)
-    means = target.means
-    within = release.block("second") / total - (means.T * target.shares) @ means
-    values, vectors = np.linalg.eigh((1 - weight) * common + weight * within)
-    return (vectors * np.maximum(values, _LEAST_VARIANCE)) @ vectors.T
+def _covariance(release: Release, target: NoisyTarget) -> FloatArray:
+    """Noised covariance within classes, made positive definite; (d, d)."""
+    means = target.means  # (K, d)
+    within = release.block("second") / target.counts.sum() - (means.T * target.shares) @ means
+    values, vectors = np.linalg.eigh(within)
+    values = np.maximum(values, _FLOOR * np.median(np.abs(values))) + _RIDGE
+    return np.asarray((vectors * values) @ vectors.T, dtype=np.float64)

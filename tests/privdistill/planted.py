@@ -31,7 +31,7 @@ def planted_texts(n: int, rng: np.random.Generator, *, informative: float = 0.7)
 
 def planted_map(rng: np.random.Generator) -> PublicMap:
     """The public map of a public pool without class information."""
-    return make_public_map(planted_texts(200, rng, informative=0.5)[0], VOCABULARY)
+    return make_public_map(planted_texts(200, rng, informative=0.5)[0], VOCABULARY, 0.6)
 
 
 def answer(

@@ -3,18 +3,17 @@ import pytest
 
 from privdistill.matching.target import read_target
 from privdistill.mechanisms.release import ClassRule, StatisticRequest
-from privdistill.synthesis.teacher import Teacher, fit_teacher, projected
+from privdistill.synthesis.teacher import Teacher, fit_teacher
 from tests.privdistill.planted import answer, planted_map, planted_texts
 
 
 def _teacher(n: int, noise: float, seed: int = 0) -> tuple[Teacher, np.random.Generator]:
     rng = np.random.default_rng(seed)
     map_ = planted_map(rng)
-    public = projected(planted_texts(200, rng, informative=0.5)[0], map_.moment)
     texts, labels = planted_texts(n, rng)
     release = answer(StatisticRequest("s", ClassRule(("a", "b")), map_.blocks), texts, labels, rng, noise)
     target = read_target(release)
-    made = fit_teacher(release, target, moment=map_.moment, tokens=map_.tokens, opening=map_.opening, public=public)
+    made = fit_teacher(release, target, moment=map_.moment, tokens=map_.tokens, opening=map_.opening)
     return made, rng
 
 
