@@ -64,12 +64,14 @@ class Steering:
         first: first words to draw from.
         positions: (P - 1, V) bias of the words after the first.
         indicative: columns that the class uses clearly more often than the public pool.
+        telling: public words that the teacher reads as this class (see `Waves`).
     """
 
     lexical: FloatArray
     first: Opening
     positions: FloatArray
     indicative: IntArray
+    telling: IntArray
 
 
 def make_steering(
@@ -81,6 +83,7 @@ def make_steering(
     opening_noise: float,
     pool_tokens: FloatArray,
     pool_opening: FloatArray,
+    telling: IntArray,
 ) -> Steering:
     """Steering of one class.
 
@@ -92,6 +95,7 @@ def make_steering(
         opening_noise: noise deviation of an opening cell.
         pool_tokens: (V,) mean unit-norm presence in the public pool.
         pool_opening: (P, V) shares in the public pool.
+        telling: public words that the teacher reads as this class.
     """
     lexical = lexical_bias(tokens, count, token_noise, pool_tokens)
     positions = np.zeros((max(len(opening) - 1, 0), tokens.size))  # (P - 1, V)
@@ -109,13 +113,13 @@ def make_steering(
         if len(opening)
         else Opening(np.zeros(0, np.int64), np.zeros(0))
     )
-    return Steering(lexical, first, positions, np.flatnonzero(lexical > 0.5))
+    return Steering(lexical, first, positions, np.flatnonzero(lexical > 0.5), telling)
 
 
 def corrected(before: Steering, again: Steering) -> Steering:
     """Steering after a wave: half of what is still missing is added; positions and first words are taken anew."""
     lexical = np.clip(before.lexical + 0.5 * again.lexical, -_TOTAL_LIMIT, _TOTAL_LIMIT)
-    return Steering(lexical, again.first, again.positions, before.indicative)
+    return Steering(lexical, again.first, again.positions, before.indicative, before.telling)
 
 
 def lexical_bias(sums: FloatArray, count: float, noise: float, usual: FloatArray) -> FloatArray:
@@ -138,13 +142,14 @@ def emphasised(
 ) -> npt.NDArray[np.float32]:
     """Rows of lexical bias, each with its own random emphasis, so that candidates spread over words and topics.
 
-    Every row favours some indicative words of the class and a handful of random words of each vocabulary.
+    Every row favours some indicative words of the class and a handful of random words of each vocabulary and of the
+    class's telling words: rare words that no noised count can show, but that a reader of the moments understands.
 
     Returns:
         (rows, V) additive bias.
     """
     bias = np.repeat(steering.lexical[None].astype(np.float32), rows, axis=0)  # (rows, V)
-    own, usable = steering.indicative, [words for words in vocabularies if words.size]
+    own, usable = steering.indicative, [words for words in (*vocabularies, steering.telling) if words.size]
     for row in bias:
         if own.size:
             row[rng.choice(own, min(own.size, max(4, own.size // 10)), replace=False)] += _OWN_EMPHASIS

@@ -48,6 +48,12 @@ class Teacher:
     tokens: FloatArray
     openings: FloatArray
 
+    def reading(self, texts: Encoded) -> FloatArray:
+        """How much more the embedding of each text speaks for each class than the other texts do, (n, K)."""
+        scores = projected(texts, self.moment) @ self.weights  # (n, K)
+        scores -= scores.mean(axis=0)
+        return np.asarray(scores - scores.mean(axis=1, keepdims=True), dtype=np.float64)
+
     def probabilities(self, texts: Encoded) -> FloatArray:
         """Class probabilities, (n, K)."""
         scores = projected(texts, self.moment) @ self.weights + self.offset  # (n, K)

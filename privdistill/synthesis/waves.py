@@ -35,6 +35,9 @@ _SURPLUS = 1.15
 _LENGTH_QUANTILE = 0.92
 _LEAST_WAVE = 32
 _LEAST_VOCABULARY = 100
+_WORDS_READ = 4096
+_TELLING_SHARE = 20
+"""One in so many of the words that are read counts as telling for a class."""
 
 
 class Waves:
@@ -68,6 +71,7 @@ class Waves:
         public = public_words(context.language_model.pieces)
         spoken_here = np.intersect1d(public, target.columns)  # words that stand above noise in this corpus
         self._vocabularies = (public, spoken_here) if spoken_here.size >= _LEAST_VOCABULARY else (public,)
+        self._telling = self._telling_words(public)
         self._seen: set[str] = set()
         self.sampled = 0
         self.kept = 0
@@ -170,6 +174,18 @@ class Waves:
             lengths,
         )
 
+    def _telling_words(self, public: IntArray) -> list[IntArray]:
+        """For each class, the public words that the teacher's embedding view reads as this class rather than others."""
+        count, rng = len(self._target.counts), self._context.rng
+        none = np.zeros(0, dtype=np.int64)
+        if count < 2 or not public.size:
+            return [none] * count
+        words = rng.choice(public, min(_WORDS_READ, public.size), replace=False)
+        pieces = self._context.language_model.pieces
+        reading = self._teacher.reading(self._context.encoder.encode([pieces[i].strip() for i in words]))  # (n, K)
+        most = max(1, len(words) // _TELLING_SHARE)
+        return [words[np.argsort(-reading[:, k])[:most]] for k in range(count)]
+
     def _steering(self, k: int, usual: FloatArray, first: FloatArray) -> Steering:
         return make_steering(
             self._aims[k],
@@ -179,6 +195,7 @@ class Waves:
             opening_noise=self._release.noise["opening"],
             pool_tokens=usual,
             pool_opening=first,
+            telling=self._telling[k],
         )
 
 

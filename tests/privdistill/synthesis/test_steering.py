@@ -30,6 +30,7 @@ def test_pure_noise_steers_next_to_nothing() -> None:
     steering = make_steering(
         sums[0], sums[1:], 500.0, token_noise=noise, opening_noise=noise,
         pool_tokens=np.zeros(50_000), pool_opening=np.zeros((4, 50_000)),
+        telling=np.zeros(0, np.int64),
     )  # fmt: skip
     assert np.count_nonzero(steering.lexical) < 20
     assert steering.first.shares.sum() < 0.2
@@ -42,10 +43,11 @@ def test_opening_shares_are_shares_of_the_class() -> None:
     assert opening_shares(np.array([400.0, 400.0]), 500.0, 2.0).shares.sum() <= 1 + 1e-12
 
 
-def _steering(tokens: np.ndarray) -> object:
+def _steering(tokens: np.ndarray, telling: tuple[int, ...] = ()) -> object:
     return make_steering(
         tokens, np.zeros((2, tokens.size)), 100.0, token_noise=1.0, opening_noise=1.0,
         pool_tokens=np.zeros(tokens.size), pool_opening=np.zeros((2, tokens.size)),
+        telling=np.array(telling, dtype=np.int64),
     )  # fmt: skip
 
 
@@ -66,3 +68,10 @@ def test_corrections_stay_bounded() -> None:
     for _ in range(20):
         steering = corrected(steering, _steering(tokens))
     assert np.abs(steering.lexical).max() <= 4.0
+
+
+def test_telling_words_of_the_class_are_emphasised_too() -> None:
+    rows = emphasised(_steering(np.zeros(300), tuple(range(200, 260))), [], np.random.default_rng(0), 5)
+    assert (rows[:, 200:260].max(axis=1) > 0).all()
+    assert not rows[:, :200].any()
+    assert len({tuple(row) for row in rows.tolist()}) == 5

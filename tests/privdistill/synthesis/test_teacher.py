@@ -37,3 +37,11 @@ def test_unknown_tokens_are_ignored() -> None:
     texts, _ = planted_texts(5, rng)
     longer = type(texts)(texts.embeddings, tuple(np.append(one, 10_000) for one in texts.tokens), texts.truncated)
     assert np.allclose(teacher.probabilities(texts), teacher.probabilities(longer))
+
+
+def test_the_embedding_view_reads_planted_classes_and_is_centred() -> None:
+    teacher, rng = _teacher(2000, 0.5)
+    texts, labels = planted_texts(400, rng)
+    reading = teacher.reading(texts)
+    assert (reading.argmax(axis=1) == labels).mean() > 0.75
+    assert np.abs(reading.mean(axis=0)).max() < 1e-9
