@@ -19,7 +19,7 @@ __all__ = ["Candidates", "select"]
 IntArray = npt.NDArray[np.int64]
 
 _MOMENT_WEIGHT = 4.0
-_LENGTH_WEIGHT = 1.0
+_LENGTH_WEIGHT = 4.0
 _AGREEMENT_BONUS = 0.3
 """What agreement of prompt and teacher is worth, in units of a typical squared feature norm."""
 

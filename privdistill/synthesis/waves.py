@@ -32,7 +32,7 @@ _WAVES = 3
 _EXTRA_WAVES = 3
 _SURPLUS = 1.15
 """A class is complete when the teacher sees so many candidates of it per wanted row."""
-_LENGTH_QUANTILE = 0.92
+_LENGTH_QUANTILE = 0.97
 _LEAST_WAVE = 32
 _LEAST_VOCABULARY = 100
 _WORDS_READ = 4096
