@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
 
 ROWS = 120
 
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def released(place: Path) -> Path:
     """One command, one bundle.
 
-    At a level of 5 % the examiner turns an honest candidate down about once in twenty. Nothing is retried by the product;
+    At a level of 5 % the examiner turns an honest candidate down about once in twenty. The product retries nothing;
     the test starts a new source then, and three refusals in a row are no chance.
     """
     told = []
