@@ -87,8 +87,8 @@ def generate(
             split_commitment=commitment(kept.key),
             models=models.named,
         )
-        if door.truncated:
-            notice(f"some records are longer than {config.synthesis.max_tokens} tokens and were read up to there")
+        # Said always: whether any record was that long is private, and stderr may be a log.
+        notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
         for name in rows.below_noise:
             notice(f"class {name!r} is below the noise floor: what was released about it is mostly noise")
         directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))

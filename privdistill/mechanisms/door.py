@@ -53,11 +53,6 @@ class Door:
         self._progress = progress
         self._encoded: Encoded | None = None
 
-    @property
-    def truncated(self) -> bool:
-        """Whether a record was longer than the public token limit. Private: for the operator's terminal only."""
-        return self._encoded is not None and bool(self._encoded.truncated.any())
-
     def labels(self) -> Release:
         """Release the label list by threshold.
 

@@ -233,14 +233,17 @@ def test_unknown_recipes_and_stray_descriptions_are_refused(recipe, config: RunC
         pipeline.plan(config.model_copy(update={"source": source}))
 
 
-def test_truncation_is_said_to_the_operator_and_written_nowhere(recipe, config, ledger, tmp_path: Path) -> None:
+def test_truncation_is_said_whether_or_not_a_record_is_that_long(recipe, config, ledger, tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     rows = ["word " * 2_000_000 + ",good", *(f"short sentence {i},bad" for i in range(60))]
     path.write_text("\n".join(["text,label", *rows]) + "\n")
     said: list[str] = []
     source = config.source.model_copy(update={"path": str(path), "holdout": 0.01})
     run = generate(config.model_copy(update={"source": source}), ledger, tmp_path / "run", notice=said.append)
-    assert said == ["some records are longer than 256 tokens and were read up to there"]
+    assert said == ["records are read up to 256 tokens; a longer one is cut there"]
+    short: list[str] = []
+    generate(config, ledger, tmp_path / "short", notice=short.append)
+    assert short == said, "what is said must not depend on the records"
     assert "longer" not in run.claim.read_text() + (run.path / "run.json").read_text()
 
 
