@@ -31,7 +31,11 @@ NOT_PROTECTED = (
     "what holds for a whole group or population, whether or not any one unit is in the corpus",
     "side channels: time, memory and files on the machine that ran it",
 )
-_NOISE = "OpenDP exact discrete Gaussian; random bits from OpenSSL, seeded by the operating system"
+_DISCRETE = "OpenDP exact discrete Gaussian; random bits from OpenSSL, seeded by the operating system"
+_FLOAT = (
+    "{}: floating-point Gaussians (sums of four, Opacus), bits from the operating system; weaker than the discrete "
+    "Gaussian, because floating-point rounding can betray a little of what was added to"
+)
 
 
 def parquet_bytes(rows: Rows, order: Sequence[int]) -> bytes:
@@ -123,12 +127,19 @@ def write_candidate(
         ),
         not_protected=NOT_PROTECTED,
         models=tuple(models),
-        noise_source=_NOISE if claims else "none",
+        noise_source=_noise_source(drawn) if claims else "none",
     )
     run.data.parent.mkdir(exist_ok=True, mode=0o700)
     write_atomically(run.data, data)
     write_atomically(run.claim, canonical_json(claim.model_dump(mode="json", by_alias=True)))
     return claim
+
+
+def _noise_source(drawn: Sequence[Mechanism]) -> str:
+    """Where the noise came from, in words."""
+    kinds = {mechanism.noise for mechanism in drawn}
+    weaker = ", ".join(mechanism.name for mechanism in drawn if mechanism.noise == "float-gaussian")
+    return "; ".join([_DISCRETE] * ("discrete-gaussian" in kinds) + [_FLOAT.format(weaker)] * bool(weaker))
 
 
 def read_claim(run: RunDirectory) -> Claim:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from privdistill.accounting.budget import Budget, calibrate
+from privdistill.accounting.budget import Budget, Sampling, calibrate
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError, PrivacyError
 from privdistill.mechanisms.labels import LABELS
+from privdistill.mechanisms.release import Reservation
 from privdistill.recipes.base import Recipe, Task, find_recipe
 
 __all__ = ["Plan", "make_plan"]
@@ -28,7 +29,7 @@ class Plan:
         recipe: the recipe that `auto` stands for.
         task: what is declared.
         budget: calibrated noise, or None when the recipe claims nothing.
-        mechanisms: (name, kind, noise_multiplier) of everything that will be charged.
+        mechanisms: everything that will be charged.
         warnings: sentences for the operator.
         refusal: why this cannot work, or None.
     """
@@ -37,14 +38,14 @@ class Plan:
     recipe: Recipe
     task: Task
     budget: Budget | None
-    mechanisms: tuple[tuple[str, str, float | None], ...]
+    mechanisms: tuple[Reservation, ...]
     warnings: tuple[str, ...]
     refusal: str | None
 
     @property
     def releases_labels(self) -> bool:
         """Whether the label list is the first thing to be measured."""
-        return any(name == LABELS for name, _, _ in self.mechanisms)
+        return any(planned.name == LABELS for planned in self.mechanisms)
 
     def require_feasible(self) -> None:
         """Raise PrivacyError when the plan is refused."""
@@ -67,7 +68,7 @@ class Plan:
             "mu": budget.mu if budget else None,
             "privacy_unit": self.config.source.unit,
             "adjacency": "add-or-remove-one-unit" if budget else None,
-            "mechanisms": [dict(zip(("name", "kind", "noise_multiplier"), m, strict=True)) for m in self.mechanisms],
+            "mechanisms": [planned._asdict() for planned in self.mechanisms],
             "delta_parts": {
                 "composition": budget.delta_composition,
                 "discretisation": math.fsum(budget.delta_discretisation.values()),
@@ -93,9 +94,11 @@ class Plan:
                 f"privacy   epsilon {b.epsilon:.6g} at delta {b.delta:.3g}, add or remove one "
                 + ("record" if unit == "record" else f"value of {unit!r} (at most {bound} records each)")
             )
-            yield f"          the same as one Gaussian of mu {b.mu:.4g}; {b.second.name} says {b.second.epsilon:.6g}"
-            for name, kind, noise in self.mechanisms:
-                yield f"measure   {name}: {kind}, once, noise_multiplier {noise:.4g}"
+            same = f"the same as one Gaussian of mu {b.mu:.4g}" if b.mu is not None else f"by {b.first.name}"
+            yield f"          {same}; {b.second.name} says {b.second.epsilon:.6g}"
+            for name, kind, noise, sample_rate, steps in self.mechanisms:
+                often = "once" if steps == 1 else f"{steps} steps at sample rate {sample_rate:.4g}"
+                yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}"
         for warning in self.warnings:
             yield f"warning   {warning}"
         if self.refusal is not None:
@@ -127,15 +130,17 @@ def make_plan(config: RunConfig) -> Plan:
         raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
     planned = recipe.mechanisms(task)
     if all(mechanism.kind == "none" for mechanism in planned):
-        return Plan(config, recipe, task, None, tuple((m.name, m.kind, None) for m in planned), (), None)
+        return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), None)
     if privacy.epsilon is None:
         raise PrivacyError("epsilon is not set; say how much privacy loss is allowed, for example --epsilon 8")
     threshold = task.labelled and task.labels is None
     left = 1 - _LABEL_SHARE if threshold else 1.0
     shares = {m.name: m.share * left for m in planned} | ({LABELS: _LABEL_SHARE} if threshold else {})
-    budget = calibrate(privacy.epsilon, privacy.delta, shares, threshold=threshold)
+    sampling = {m.name: Sampling(m.sample_rate, m.steps) for m in planned if m.kind == "sampled-gaussian"}
+    budget = calibrate(privacy.epsilon, privacy.delta, shares, sampling=sampling, threshold=threshold)
+    kinds = {m.name: m.kind for m in planned} | {LABELS: "gaussian-threshold"}
     mechanisms = tuple(
-        (name, "gaussian-threshold" if name == LABELS else "gaussian", noise)
+        Reservation(name, kinds[name], noise, *sampling.get(name, Sampling()))
         for name, noise in budget.noise_multipliers.items()
     )
     warnings = tuple(_warnings(config, budget))

@@ -26,7 +26,7 @@ import platformdirs
 from privdistill.accounting.accountant import Event, first_opinion
 from privdistill.accounting.budget import Budget
 from privdistill.errors import BudgetError, ConfigError, MechanismError, RunError
-from privdistill.mechanisms.release import MechanismRecord
+from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 __all__ = ["Ledger", "Source", "Total", "default_ledger"]
 
@@ -143,7 +143,7 @@ class Ledger:
         return source
 
     def reserve_once(
-        self, source: Source, run_id: str, mechanisms: Sequence[tuple[str, str, float | None]], budget: Budget | None
+        self, source: Source, run_id: str, mechanisms: Sequence[Reservation], budget: Budget | None
     ) -> None:
         """Charge every mechanism of a run in one transaction; nothing happens when the run has already reserved.
 
@@ -152,7 +152,7 @@ class Ledger:
         Args:
             source: who is charged.
             run_id: who charges.
-            mechanisms: (name, kind, noise_multiplier) of the whole plan.
+            mechanisms: the whole plan.
             budget: None for a run that claims nothing.
         """
         with self._transaction() as db:
@@ -161,12 +161,12 @@ class Ledger:
             totals = (budget.epsilon, budget.delta, budget.delta_composition) if budget else (None, None, 0.0)
             db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", (run_id, source.id, *totals, _now()))
             db.executemany(
-                "INSERT INTO charges VALUES (?, ?, ?, ?, 1.0, 1, NULL, NULL)",
-                [(run_id, name, kind, noise) for name, kind, noise in mechanisms],
+                "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                [(run_id, *Reservation(*mechanism)) for mechanism in mechanisms],
             )
 
     def charger(
-        self, source: Source, run_id: str, mechanisms: Sequence[tuple[str, str, float | None]], budget: Budget | None
+        self, source: Source, run_id: str, mechanisms: Sequence[Reservation], budget: Budget | None
     ) -> Callable[[MechanismRecord], None]:
         """What a door calls before each noise: reserves the whole plan the first time, then marks this one as drawn."""
 

@@ -13,6 +13,7 @@ from privdistill.mechanisms.disclosure import disclose
 from privdistill.mechanisms.labels import LABELS, release_labels
 from privdistill.mechanisms.release import (
     DisclosureRequest,
+    ExpertRequest,
     MechanismRecord,
     MechanismRequest,
     PrivateUnits,
@@ -83,19 +84,36 @@ class Door:
                 return disclose(self._units, request, charge=self._charge)
             case StatisticRequest():
                 budget, noise_multiplier = self._planned(request.name)
-                if self._encoded is None:
-                    self._encoded = self._encoder.encode(self._units.texts, self._progress)
                 return release_statistic(
                     self._units,
-                    self._encoded,
+                    self._records(),
                     request,
                     noise_multiplier=noise_multiplier,
                     grid_steps=budget.grid_steps,
                     delta_discretisation=budget.delta_discretisation[request.name],
                     charge=self._charge,
                 )
+            case ExpertRequest():
+                from privdistill.mechanisms.expert import release_expert  # torch and Opacus, only when trained
 
-    def _planned(self, name: str) -> tuple[Budget, float]:
-        if self._budget is None or name not in self._budget.noise_multipliers:
+                budget, noise_multiplier = self._planned(request.name, sampled=True)
+                return release_expert(
+                    self._units,
+                    self._records(),
+                    request,
+                    noise_multiplier=noise_multiplier,
+                    sampling=budget.sampling[request.name],
+                    charge=self._charge,
+                )
+
+    def _records(self) -> Encoded:
+        if self._encoded is None:
+            self._encoded = self._encoder.encode(self._units.texts, self._progress)
+        return self._encoded
+
+    def _planned(self, name: str, *, sampled: bool = False) -> tuple[Budget, float]:
+        planned = self._budget is not None and name in self._budget.noise_multipliers
+        # A noise multiplier that was calibrated for sampled steps must never serve a full batch, nor the reverse.
+        if self._budget is None or not planned or (self._budget.sampling[name].sample_rate < 1) != sampled:
             raise PrivacyError(f"mechanism {name!r} is not in the reserved plan; plan it before anything is spent")
         return self._budget, self._budget.noise_multipliers[name]

@@ -8,7 +8,7 @@ It does not know how a statistic is computed, how noise is drawn or who is charg
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ __all__ = [
     "ClassRule",
     "CountBlock",
     "DisclosureRequest",
+    "ExpertRequest",
     "FloatArray",
     "HeadGradientBlock",
     "LengthBlock",
@@ -29,6 +30,7 @@ __all__ = [
     "OpeningBlock",
     "PrivateUnits",
     "Release",
+    "Reservation",
     "SecondMomentBlock",
     "StatisticRequest",
     "TokenBlock",
@@ -270,7 +272,46 @@ class DisclosureRequest:
     rows: int
 
 
-MechanismRequest = StatisticRequest | DisclosureRequest
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpertRequest:
+    """Ask for one DP-SGD run of a linear head on frozen features under the plan entry `name`; see `mechanisms.expert`.
+
+    Noise multiplier, sample rate and steps are those of the plan.
+
+    Attributes:
+        centre: (D,) of the public map.
+        basis: (D, d) of the public map.
+        feature_clip: norm bound of the mapped embedding.
+        start: (K, d + 1) public or released weights of the head, bias last.
+        max_grad_norm: norm to which one unit's gradient is clipped.
+        expected_units: number of units, declared or noised: what a batch size is expected from.
+        learning_rate: of plain gradient descent.
+        momentum: of the same; post-processing.
+    """
+
+    name: str
+    classes: ClassRule
+    centre: FloatArray
+    basis: FloatArray
+    feature_clip: float
+    start: FloatArray
+    max_grad_norm: float
+    expected_units: float
+    learning_rate: float
+    momentum: float = 0.0
+
+
+MechanismRequest = StatisticRequest | DisclosureRequest | ExpertRequest
+
+
+class Reservation(NamedTuple):
+    """One mechanism of a plan as the ledger charges it, before anything is drawn."""
+
+    name: str
+    kind: str
+    noise_multiplier: float | None
+    sample_rate: float = 1.0
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -17,7 +17,7 @@ import numpy as np
 from privdistill.config import Performance
 from privdistill.errors import ConfigError
 from privdistill.features.encoded import TextEncoder
-from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release
+from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release, Reservation
 from privdistill.models.interface import GenerativeModel
 from privdistill.models.loading import Models
 
@@ -72,11 +72,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class PlannedMechanism:
-    """One mechanism a recipe will ask for, once. `share` is its part of the recipe's mu squared; shares add up to 1."""
+    """One mechanism a recipe will ask for, once.
+
+    Attributes:
+        name: what requests call it.
+        kind: `sampled-gaussian` for DP-SGD.
+        share: its part of the recipe's budget (of mu squared, see `accounting.budget`); shares add up to 1.
+        sample_rate: of DP-SGD.
+        steps: of DP-SGD.
+    """
 
     name: str
-    kind: Literal["gaussian", "none"]
+    kind: Literal["gaussian", "sampled-gaussian", "none"]
     share: float
+    sample_rate: float = 1.0
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,7 @@ class Recipe(Protocol):
 
 def make_context(
     task: Task,
-    mechanisms: Sequence[tuple[str, str, float | None]],
+    mechanisms: Sequence[Reservation],
     models: Models,
     performance: Performance,
     progress: Progress,
@@ -152,7 +162,7 @@ def make_context(
     """Everything public in one place; `rng` is for sampling text and is seeded from the operating system."""
     return Context(
         task=task,
-        noise_multipliers={name: noise for name, _, noise in mechanisms},
+        noise_multipliers={planned.name: planned.noise_multiplier for planned in mechanisms},
         encoder=models.encoder,
         language_model=models.language_model,
         performance=performance,

@@ -16,7 +16,7 @@ from privdistill.accounting.accountant import (
     mu_for,
     rdp_epsilon,
     second_opinion,
-    total_delta,
+    total_deltas,
     total_epsilon,
     total_mu,
 )
@@ -58,7 +58,7 @@ def test_opacus_prv_over_a_mixed_history_agrees_with_dp_accounting(events: list[
     first, second = first_opinion(events, 1e-6), second_opinion(events, 1e-6)
     assert first.name == "opacus-prv"
     assert second.epsilon * (1 - 1e-6) <= first.epsilon <= second.epsilon * 1.003
-    assert total_delta(events, second.epsilon) == pytest.approx(1e-6, rel=0.01)
+    assert total_deltas(events, [second.epsilon])[0] == pytest.approx(1e-6, rel=0.01)
 
 
 def test_opacus_prv_of_a_full_batch_event_is_the_closed_form() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from privdistill.accounting.accountant import Event, gaussian_delta, total_mu
-from privdistill.accounting.budget import MAX_CELLS, calibrate, discretisation_delta
+from privdistill.accounting.accountant import Event, gaussian_delta, second_opinion, total_mu
+from privdistill.accounting.budget import MAX_CELLS, Sampling, calibrate, discretisation_delta
 from privdistill.errors import PrivacyError
 
 
@@ -94,3 +94,32 @@ def test_discretisation_delta_is_negligible_at_the_grid_that_is_used() -> None:
     assert discretisation_delta(8.0, MAX_CELLS, budget.grid_steps) <= 1e-8
     with pytest.raises(PrivacyError):
         discretisation_delta(8.0, 10, 2.0**20)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 8.0])
+@pytest.mark.parametrize(
+    ("shares", "sampling"),
+    [
+        ({"statistic": 0.4, "training": 0.6}, {"training": Sampling(0.1, 100)}),
+        ({"training": 1.0}, {"training": Sampling(0.03, 400)}),
+    ],
+)
+def test_a_budget_with_sampled_steps_fits_both_accountants(
+    epsilon: float, shares: dict[str, float], sampling: dict[str, Sampling]
+) -> None:
+    budget = calibrate(epsilon, 1e-6, shares, sampling=sampling, threshold=False)
+    assert 0.99 * epsilon <= budget.epsilon <= epsilon
+    events = [Event(sigma, *budget.sampling[name]) for name, sigma in budget.noise_multipliers.items()]
+    assert second_opinion(events, budget.delta_composition).epsilon <= epsilon
+    assert budget.mu is None
+    assert budget.rdp > budget.epsilon
+    assert budget.delta_discretisation["training"] == 0
+    point, delta = next(one for one in budget.profile if one[0] >= epsilon)
+    assert delta <= budget.delta * 1.001
+    assert second_opinion(events, delta).epsilon <= point * 1.000001
+
+
+@pytest.mark.parametrize("sampling", [{"b": Sampling(0.1, 5)}, {"a": Sampling(1.0, 5)}, {"a": Sampling(0.1, 0)}])
+def test_sampling_without_meaning_is_refused(sampling: dict[str, Sampling]) -> None:
+    with pytest.raises(PrivacyError):
+        calibrate(1.0, 1e-6, {"a": 1.0}, sampling=sampling, threshold=False)

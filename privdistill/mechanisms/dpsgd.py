@@ -1,0 +1,218 @@
+"""DP-SGD: Poisson-sample units, clip each unit's gradient, sum, add noise, step. The engine, for any module and loss.
+
+Abadi et al. 2016 (arXiv:1607.00133), through Opacus: per-record gradients by GradSampleModule, clipping and steps by
+DPOptimizer. The sum is divided by the *expected* batch size, a public number, never by how many were drawn; an empty
+batch is a step of noise alone. A unit of several records is drawn as a whole and its summed gradient is clipped.
+
+Sampling and noise each read the operating system's randomness, number by number: there is no generator, hence no
+state to seed, to log or to keep in a checkpoint (torch.Generator would be seeded with 32 bits, few enough to try).
+Noise is a sum of four Gaussians, as in Opacus' secure mode (Holohan & Braghin 2021, arXiv:2107.10138), added in
+double precision. It remains floating-point noise, weaker than the integers of `mechanisms.noise`, and claims say so.
+
+It does not know what is trained, epsilon, delta or who is charged: the caller charges before it calls.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+
+from privdistill.errors import MechanismError
+from privdistill.mechanisms.release import FloatArray, IntArray
+
+__all__ = ["Schedule", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
+
+# Opacus is imported where it is used: importing it configures logging.
+
+Loss = Callable[[torch.nn.Module, IntArray], torch.Tensor]
+Spans = Sequence[tuple[int, int]]
+
+_CHUNK = 1 << 18
+_MARGIN = 1 - 1e-5
+"""Norms are computed in single precision: clip a little below the bound that the noise is made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything that the guarantee of a training run rests on; public numbers.
+
+    Attributes:
+        noise_multiplier: noise standard deviation over `max_grad_norm`, calibrated for `sample_rate` and `steps`.
+        sample_rate: probability with which each unit is in a batch, independently.
+        steps: number of batches.
+        max_grad_norm: L2 bound of one unit's gradient.
+        expected_batch_size: what sums are divided by: sample_rate times a declared or noised number of units.
+        records_per_pass: how many records go through the module at once; speed and memory only.
+    """
+
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    max_grad_norm: float
+    expected_batch_size: float
+    records_per_pass: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning; nothing is clamped."""
+        positive = (self.noise_multiplier, self.max_grad_norm, self.expected_batch_size)
+        if not all(np.isfinite(value) and value > 0 for value in positive):
+            raise MechanismError("expected a positive finite noise multiplier, gradient norm and batch size")
+        if not 0 < self.sample_rate <= 1 or self.steps < 1 or self.records_per_pass < 1:
+            raise MechanismError("expected 0 < sample_rate <= 1, at least one step and one record a pass")
+
+
+def gaussians(count: int) -> FloatArray:
+    """Standard Gaussians, (count,), each from 32 fresh bytes of the operating system."""
+    chunks = []
+    for start in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - start)
+        uniform = ((_bits(4 * size) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # (4 size,)
+        chunks.append(ndtri(uniform).reshape(4, size).sum(axis=0) / 2)
+    return np.concatenate(chunks) if chunks else np.zeros(0)
+
+
+def poisson_sample(units: int, sample_rate: float) -> IntArray:
+    """Indices of the units in one batch: each with probability at most `sample_rate`, independently."""
+    return np.flatnonzero((_bits(units) >> np.uint64(11)).astype(np.float64) < np.floor(sample_rate * 2.0**53))
+
+
+def clip_and_sum(module: torch.nn.Module, loss: Loss, spans: Spans, max_grad_norm: float) -> list[torch.Tensor]:
+    """The un-noised sum over units of clipped gradients, one tensor a parameter: private, for tests only.
+
+    Unit: one span. Adjacency: add or remove one span.
+    Sensitivity: changes by at most `max_grad_norm` in L2 over all parameters together.
+    """
+    wrapped = _wrapped(module)
+    optimizer = _optimizer(torch.optim.SGD(_trained(wrapped), lr=1.0), max_grad_norm, noise_multiplier=1.0)
+    _backward(wrapped, loss, spans)
+    optimizer.clip_and_accumulate()
+    wrapped.remove_hooks()
+    return [parameter.summed_grad for parameter in optimizer.params]
+
+
+def train_privately(
+    module: torch.nn.Module,
+    loss: Loss,
+    spans: Spans,
+    schedule: Schedule,
+    *,
+    make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
+    after_step: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Train the parameters of `module` that require a gradient, in place. Every iterate may be released.
+
+    Guarantee: all iterates together are one composition of `steps` Poisson-sampled Gaussians of `noise_multiplier`
+        and `sample_rate` (float noise); epsilon is what an accountant makes of them.
+    Unit: one span of records. Adjacency: add or remove one unit.
+    Sensitivity: `max_grad_norm` for one step's sum, whatever the number of records of a unit.
+
+    Args:
+        module: layers without state between records; Opacus refuses batch normalisation.
+        loss: of the module and record indices (B,), gives (B,) losses, each of its record and the module alone: its
+            own or a constant denominator, one sequence a record, no packing.
+        spans: (first record, one past the last) of each unit.
+        schedule: as reserved and charged.
+        make_optimizer: of the trained parameters; what it does with noised gradients is post-processing.
+        after_step: told how many steps are done; may copy the parameters.
+    """
+    wrapped = _wrapped(module)
+    try:
+        optimizer = _optimizer(
+            make_optimizer(_trained(wrapped)),
+            schedule.max_grad_norm,
+            noise_multiplier=schedule.noise_multiplier,
+            expected_batch_size=schedule.expected_batch_size,
+        )
+        for step in range(schedule.steps):
+            drawn = [spans[i] for i in poisson_sample(len(spans), schedule.sample_rate)]
+            passes = list(_passes(drawn, schedule.records_per_pass)) or [[]]
+            for part in passes:
+                optimizer.zero_grad(set_to_none=True)
+                _backward(wrapped, loss, part)
+                optimizer.signal_skip_step(do_skip=part is not passes[-1])
+                optimizer.step()
+            after_step(step + 1)
+        optimizer.zero_grad(set_to_none=True)
+    finally:
+        wrapped.remove_hooks()
+
+
+def _wrapped(module: torch.nn.Module) -> Any:
+    from opacus import GradSampleModule
+
+    return GradSampleModule(module, loss_reduction="sum")
+
+
+def _optimizer(
+    inner: torch.optim.Optimizer, max_grad_norm: float, *, noise_multiplier: float, expected_batch_size: float = 1.0
+) -> Any:
+    """Opacus' optimizer, its noise replaced by one without a generator."""
+    from opacus.optimizers import DPOptimizer
+
+    optimizer = DPOptimizer(
+        inner,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=max_grad_norm * _MARGIN,
+        expected_batch_size=expected_batch_size,
+        loss_reduction="mean",  # divides the noised sum by the expected batch size
+    )
+    optimizer.add_noise = partial(_add_noise, optimizer, noise_multiplier * max_grad_norm)
+    return optimizer
+
+
+def _add_noise(optimizer: Any, deviation: float) -> None:
+    """Noise every cell of every summed gradient; the clean sum is dropped as soon as it is noised."""
+    for parameter in optimizer.params:
+        clean = parameter.summed_grad.double()
+        noise = torch.from_numpy(gaussians(clean.numel())).view_as(clean).to(clean.device)
+        parameter.grad = (clean + deviation * noise).to(parameter.dtype).view_as(parameter)
+        parameter.summed_grad = None
+
+
+def _backward(module: torch.nn.Module, loss: Loss, spans: Spans) -> None:
+    """Leave one finite gradient per unit in `grad_sample` of every trained parameter, (units, ...)."""
+    records = np.concatenate([np.arange(low, high) for low, high in spans]) if spans else np.zeros(0, np.int64)
+    if records.size:
+        losses = loss(module, records)
+        if losses.shape != (records.size,):
+            raise MechanismError("expected one loss a record; nothing is released, please report this")
+        with warnings.catch_warnings():  # features need no gradient, and nothing here rests on theirs
+            warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+    owner = torch.from_numpy(np.repeat(np.arange(len(spans)), [high - low for low, high in spans]).astype(np.int64))
+    for parameter in _trained(module):
+        found = getattr(parameter, "grad_sample", None) if records.size else None
+        per_unit = torch.zeros((len(spans), *parameter.shape), dtype=parameter.dtype, device=parameter.device)
+        if found is not None:
+            finite = torch.nan_to_num(found.to(parameter.dtype), nan=0.0, posinf=0.0, neginf=0.0)
+            per_unit.index_add_(0, owner.to(parameter.device), finite)
+            per_unit = torch.nan_to_num(per_unit, nan=0.0, posinf=0.0, neginf=0.0)  # a sum may overflow again
+        parameter.grad_sample = per_unit  # type: ignore[attr-defined]
+
+
+def _passes(spans: Spans, records: int) -> Iterator[list[tuple[int, int]]]:
+    """Whole units, together at most `records` records, or one unit that is larger."""
+    part: list[tuple[int, int]] = []
+    size = 0
+    for low, high in spans:
+        if part and size + high - low > records:
+            yield part
+            part, size = [], 0
+        part.append((low, high))
+        size += high - low
+    if part:
+        yield part
+
+
+def _trained(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _bits(count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    return np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
