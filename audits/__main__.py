@@ -1,10 +1,12 @@
 """`python -m audits`: examine a synthetic text corpus against the corpus it was made from.
 
-Parses, calls `examination`, renders. Loads no numerical library for --help. Exit codes: 0 pass, 10 fail, 3
-inconclusive (or no control), 2 usage or input, 1 internal error, 130 interrupted.
+Parses, calls `examination`, renders; a first word out of `_COMMANDS` is handed to a module of its own. Loads no
+numerical library for --help. Exit codes: 0 pass, 10 fail, 3 inconclusive (or no control), 2 usage or input, 1 internal
+error, 130 interrupted.
 """
 
 import argparse
+import importlib
 import os
 import re
 import sys
@@ -16,6 +18,8 @@ from audits.errors import BadInputError
 
 __all__ = ["main"]
 
+_COMMANDS = {"checks": "audits.commands.checks"}
+"""Sub-commands: the module whose `main(arguments)` returns the exit code."""
 _EXIT = {"pass": 0, "fail": 10, "inconclusive": 3}
 _EPILOG = """\
 verdict and exit code
@@ -31,18 +35,23 @@ examples
   python -m audits --synthetic data.parquet --claim claim.json --source train.jsonl --holdout holdout.jsonl \\
       --split-key split.key --out audit/
 
+other commands
+  python -m audits checks list | explain ID     the checks; what one does, how it can be wrong, what to do
+
 DIR/audit.json is written last and at once. It names no text: units appear as keyed hashes.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    for flag in ("canaries", "encoder"):
-        if getattr(options, flag) is not None:
-            return _refuse(f"--{flag} is not supported by this version; leave it out")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given and given[0] in _COMMANDS:
+            return int(importlib.import_module(_COMMANDS[given[0]]).main(given[1:]))
+        options = _parser().parse_args(given)
+        for flag in ("canaries", "encoder"):
+            if getattr(options, flag) is not None:
+                return _refuse(f"--{flag} is not supported by this version; leave it out")
         return _audit(options)
     except BadInputError as error:
         return _refuse(str(error))

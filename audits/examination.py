@@ -15,7 +15,7 @@ import numpy as np
 
 from audits.errors import BadInputError
 from audits.evidence import Evidence, Settings
-from audits.findings import AuditReport, Finding, Inputs, SideCount, Verdict
+from audits.findings import AuditReport, Finding, Inputs, Power, SideCount, Verdict
 from audits.inputs.claims import ReadClaim, read_claim
 from audits.inputs.files import Table, read_table
 from audits.inputs.units import Source, Synthetic, make_source, make_synthetic, normalise
@@ -218,7 +218,7 @@ def _findings(checks: tuple[Check, ...], outcomes: dict[str, Outcome | str], evi
     tested = {
         id: o.p_value
         for id, o in outcomes.items()
-        if isinstance(o, Outcome) and o.status is None and o.p_value is not None
+        if isinstance(o, Outcome) and o.status != "fail" and o.p_value is not None
     }
     adjusted = holm(tested)
     return tuple(_finding(check, outcomes[check.id], adjusted.get(check.id), len(tested), evidence) for check in checks)
@@ -230,32 +230,19 @@ def _finding(
     if isinstance(outcome, str):
         return _blank(check, outcome)
     status, summary, power = outcome.status, outcome.summary, None
-    if status is None:
-        if adjusted is None:
-            return _blank(check, "The check gave neither a status nor a p-value; it says nothing.")
-        if adjusted <= evidence.settings.alpha and outcome.harmful:
-            status, summary = "fail", outcome.alarm or outcome.summary
-        else:
-            try:
-                power = outcome.power(evidence.settings.alpha / max(families, 1)) if outcome.power is not None else None
-            except Exception as error:
-                return _blank(
-                    check, f"The power calculation stopped with {type(error).__name__}; the check says nothing."
-                )
-            limit = evidence.settings.max_detectable
-            status = "pass"
-            if outcome.doubt:
-                status, summary = "inconclusive", f"{summary} Not a pass: {outcome.doubt}."
-            elif power is None or power.detectable is None:
-                status, summary = "inconclusive", f"{summary} Not a pass: it could not have been found."
-            elif power.detectable > limit:
-                status, summary = (
-                    "inconclusive",
-                    (
-                        f"{summary} Not a pass: only {power.detectable:.2%} or more would have been found with "
-                        f"{power.probability:.0%} probability, {limit:.2%} is asked."
-                    ),
-                )
+    settings = evidence.settings
+    if status is None and adjusted is None:
+        return _blank(check, "The check gave neither a status nor a p-value; it says nothing.")
+    if adjusted is not None and adjusted <= settings.alpha and outcome.harmful:
+        status, summary = "fail", outcome.alarm or outcome.summary
+    elif status is None:
+        try:
+            power = outcome.power(settings.alpha / max(families, 1)) if outcome.power is not None else None
+        except Exception as error:
+            return _blank(check, f"The power calculation stopped with {type(error).__name__}; the check says nothing.")
+        weakness = outcome.doubt or _weakness(power, settings.max_detectable)
+        status = "inconclusive" if weakness else "pass"
+        summary = f"{summary} Not a pass: {weakness}." if weakness else summary
     return Finding(
         id=check.id,
         name=check.name,
@@ -272,6 +259,18 @@ def _finding(
         worst_cases=outcome.worst_cases,
         notes=outcome.notes,
     )
+
+
+def _weakness(power: Power | None, limit: float) -> str:
+    """Why a result without an alarm is no pass; empty when the asked power was there."""
+    if power is None or power.detectable is None:
+        return "it could not have been found"
+    if power.detectable > limit:
+        return (
+            f"only {power.detectable:.2%} or more would have been found with {power.probability:.0%} probability, "
+            f"{limit:.2%} is asked"
+        )
+    return ""
 
 
 def _blank(check: Check, sentence: str) -> Finding:

@@ -1,6 +1,6 @@
 """The register of checks: what a check is, what it hands back, and where checks are found.
 
-A check is one function in one file, registered by `@check(...)`. The checks shipped here are the modules of
+A check is one function in one file, registered by `@check(...)`. The checks shipped here are the modules below
 `audits.checks`; further ones come from entry points of group `audits.checks` (a module that registers on import). It
 knows no statistic, and imports no check until `load` is called.
 """
@@ -34,7 +34,8 @@ class Outcome:
 
     Attributes:
         summary: one or two sentences for a person, when nothing was found; no record text.
-        status: settled by the check itself, or None when the corrected p-value decides.
+        status: what the check is when no corrected p-value makes it a fail; None when power decides between pass and
+            inconclusive.
         alarm: the summary to print when the corrected p-value says fail.
         p_value: valid for the whole check (its own thresholds included).
         harmful: whether the effect is large enough for a significant result to be a fail.
@@ -68,10 +69,11 @@ class Check:
     tier: Tier
     run: CheckFunction
     origin: str
+    page: str = ""
 
 
 def check(
-    *, id: str, name: str, title: str, threat_model: ThreatModel, tier: Tier
+    *, id: str, name: str, title: str, threat_model: ThreatModel, tier: Tier, page: str = ""
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check under a stable id.
 
@@ -81,13 +83,14 @@ def check(
         title: the question that the check answers.
         threat_model: what the attacker has (T0 release only ... T4 a student model; `none` for claim checks).
         tier: what the check needs.
+        page: its documentation in Markdown, for `checks explain`; checks shipped here have `docs/checks/ID.md`.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
         known = _REGISTER.get(id)
         if known is not None and known.origin != function.__module__:
             raise ValueError(f"check id {id} is registered twice: by {known.origin} and {function.__module__}")
-        _REGISTER[id] = Check(id, name, title, threat_model, tier, function, function.__module__)
+        _REGISTER[id] = Check(id, name, title, threat_model, tier, function, function.__module__, page)
         return function
 
     return register
@@ -97,8 +100,8 @@ def load(*, plug_ins: bool = True) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """Import the shipped checks and, if wanted, installed plug-ins; return the checks by id and the plug-ins' names."""
     from audits import checks
 
-    for module in pkgutil.iter_modules(checks.__path__):
-        importlib.import_module(f"{checks.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(checks.__path__, f"{checks.__name__}."):
+        importlib.import_module(module.name)
     names: list[str] = []
     if plug_ins:
         for point in sorted(metadata.entry_points(group=_ENTRY_POINTS), key=lambda point: point.name):

@@ -37,6 +37,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_both_packages_and_the_policies(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"privdistill/_policies/{name}" for name in POLICIES} <= names
+    pages = {path.name for path in (ROOT / "docs" / "checks").glob("*.md")}
+    assert {f"audits/_pages/{name}" for name in pages} <= names
     for package in ("privdistill", "audits"):
         for path in (ROOT / package).rglob("*.py"):
             assert path.relative_to(ROOT).as_posix() in names

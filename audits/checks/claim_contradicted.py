@@ -1,9 +1,10 @@
 """PD302, claim contradicted. Threat model T1: as membership inference, played by an auditor who knows the coins.
 
 Every unit was included by an independent coin of a committed key, so one run gives a lower bound on epsilon: name the
-D best-scored units as members and count the right ones. Fails when the bound exceeds the claimed epsilon. A bound
-below it is no evidence for the claim; the largest epsilon that this audit could have contradicted is printed beside
-it, and when the claim lies above that, the check is inconclusive. Outside holdouts give no bound at all.
+D best-scored units as members and count the right ones. Fails when the bound exceeds the claimed epsilon even after
+the correction for the other checks of the run. A bound below it is no evidence for the claim; the largest epsilon that
+this audit could have contradicted is printed beside it, and when the claim lies above that, the check is inconclusive.
+Outside holdouts give no bound at all.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from audits.evidence import Evidence
 from audits.findings import Estimate
 from audits.registry import Outcome, check
 from audits.statistics.intervals import exact, rate
-from audits.statistics.onerun import ceiling, epsilon_lower_bound
+from audits.statistics.onerun import ceiling, epsilon_lower_bound, one_run_p_value
 
 __all__ = ["claim_contradicted"]
 
@@ -44,7 +45,9 @@ def claim_contradicted(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         return Outcome(f"{units} units are too few for a bound on epsilon.", status="inconclusive")
     alpha = evidence.settings.alpha / len(grid)
     ordered = train[np.lexsort((rng.random(units), -scores))]
-    bounds = [epsilon_lower_bound(d, int(ordered[:d].sum()), units, alpha, pi, claim.delta) for d in grid]
+    right = [int(ordered[:d].sum()) for d in grid]
+    bounds = [epsilon_lower_bound(d, t, units, alpha, pi, claim.delta) for d, t in zip(grid, right, strict=True)]
+    tests = [one_run_p_value(claim.epsilon, d, t, units, pi, claim.delta) for d, t in zip(grid, right, strict=True)]
     bound, top = max(bounds), max(ceiling(d, units, alpha, pi, claim.delta) for d in grid)
     best = grid[int(np.argmax(bounds))]
     method = f"one run, inclusion probability {pi:g}, {len(grid)} fixed numbers of guesses, Bonferroni"
@@ -59,10 +62,12 @@ def claim_contradicted(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     notes = (
         f"{units} of {evidence.source.units} units used; texts with several copies are several records and left out",
     )
-    if bound > claim.epsilon:
-        sentence = f"At least epsilon {bound:.2f} was spent (95 %), the claim says {claim.epsilon:.2f}."
-        return Outcome(sentence, status="fail", estimates=numbers, notes=notes)
     reach = f"this audit could have contradicted at most {top:.2f}"
-    sentence = f"Lower bound on epsilon {bound:.2f}, claimed {claim.epsilon:.2f}; {reach}."
-    status = "pass" if top > claim.epsilon else "inconclusive"
-    return Outcome(sentence, status=status, estimates=numbers, notes=notes)  # type: ignore[arg-type]
+    return Outcome(
+        f"Lower bound on epsilon {bound:.2f}, claimed {claim.epsilon:.2f}; {reach}.",
+        status="pass" if bound <= claim.epsilon < top else "inconclusive",
+        alarm=f"At least epsilon {bound:.2f} was spent (95 %), the claim says {claim.epsilon:.2f}.",
+        p_value=min(1.0, len(grid) * min(tests)),
+        estimates=numbers,
+        notes=notes,
+    )
