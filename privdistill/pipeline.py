@@ -11,7 +11,7 @@
 The only module that joins corpus and mechanisms. It does not render.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
 from privdistill.errors import RunError
 from privdistill.planning import Plan, make_plan
-from privdistill.policy import Decision, load_policy
+from privdistill.policy import Decision, Waiver, load_policy
 from privdistill.recipes.base import Progress, converse, make_context
 from privdistill.runs import RunDirectory
 
@@ -108,22 +108,24 @@ def audit(run: Path, *, progress: Progress | None = None) -> AuditReport:
     return report
 
 
-def gate(target: Path, policy: str) -> Decision:
+def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decision:
     """Ask a policy whether a run or a bundle may be released; for a run, writes RUN/decision.json."""
     from privdistill.settlement import decide_bundle, decide_run
 
     loaded = load_policy(policy)
     if (target / "SHA256SUMS").is_file():
         return decide_bundle(target, loaded)
-    return decide_run(RunDirectory.open(target), loaded)
+    return decide_run(RunDirectory.open(target), loaded, waivers)
 
 
-def release(run: Path, *, policy: str, out: Path) -> tuple[Decision, Path | None]:
+def release(run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = ()) -> tuple[Decision, Path | None]:
     """Decide, and assemble the bundle at `out` if the answer is yes (else None)."""
+    from privdistill.bundle import refuse_edited_policy
     from privdistill.settlement import decide_run, pack
 
     directory, loaded = RunDirectory.open(run), load_policy(policy)
-    decision = decide_run(directory, loaded)
+    refuse_edited_policy(directory.decision, loaded)
+    decision = decide_run(directory, loaded, waivers)
     return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
 
 

@@ -5,6 +5,7 @@ Whatever cannot be read is handed to the policy as absent, and absent fails clos
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.accounting.ledger import Ledger
 from privdistill.bundle import Candidate, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
-from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, decide
+from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide
 from privdistill.runs import RunDirectory, now, write_atomically
 
 __all__ = ["decide_bundle", "decide_run", "pack"]
@@ -24,7 +25,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _PACKAGES = ("privdistill", "torch", "transformers", "opacus", "opendp", "dp-accounting", "numpy", "scipy", "pyarrow")
 
 
-def decide_run(run: RunDirectory, loaded: LoadedPolicy) -> Decision:
+def decide_run(run: RunDirectory, loaded: LoadedPolicy, waivers: Sequence[Waiver] = ()) -> Decision:
     """Decide about a run and write RUN/decision.json."""
     run.decision.unlink(missing_ok=True)
     claim, claim_sha256 = _read(run.claim, Claim)
@@ -38,6 +39,7 @@ def decide_run(run: RunDirectory, loaded: LoadedPolicy) -> Decision:
         Digests(data=data_sha256, claim=claim_sha256, audit=audit_sha256, policy=loaded.sha256),
         decided_at=now(),
         tool_version=version("privdistill"),
+        waivers=waivers,
     )
     write_atomically(run.decision, decision.to_json().encode())
     return decision
@@ -85,7 +87,14 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path)
             continue
     return assemble(
         Candidate(
-            data=run.data, claim=run.claim, audit=run.audit, policy=loaded, decision=decision, salt=salt, packages=found
+            data=run.data,
+            claim=run.claim,
+            audit=run.audit,
+            policy=loaded,
+            decision=decision,
+            salt=salt,
+            packages=found,
+            record=run.path / "release.json",
         ),
         out,
     )

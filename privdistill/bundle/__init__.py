@@ -3,14 +3,16 @@
     assemble(candidate: Candidate, out: Path) -> Path
     verify(bundle: Path) -> Verification
     load_or_create_salt(path: Path) -> bytes
+    refuse_edited_policy(decision: Path, loaded: LoadedPolicy) -> None
 
 It does not know how rows are made, and never opens the private part of a run except for the salt of the audit's
 commitment.
 """
 
 from privdistill.bundle.assemble import Candidate, assemble
+from privdistill.bundle.once import refuse_edited_policy
 from privdistill.bundle.salt import load_or_create_salt
 from privdistill.bundle.verify import verify
 from privdistill.report.verification import Verification
 
-__all__ = ["Candidate", "Verification", "assemble", "load_or_create_salt", "verify"]
+__all__ = ["Candidate", "Verification", "assemble", "load_or_create_salt", "refuse_edited_policy", "verify"]

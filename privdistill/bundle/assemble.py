@@ -14,6 +14,7 @@ from pathlib import Path
 from audits.findings import AuditReport, Claim
 from privdistill.bundle import layout
 from privdistill.bundle.audit_view import audit_view, commitment
+from privdistill.bundle.once import recorded, refuse_released
 from privdistill.bundle.provenance import provenance
 from privdistill.bundle.publish import publish, refuse_occupied
 from privdistill.bundle.rederive import disagreements
@@ -44,6 +45,7 @@ class Candidate:
         decision: what was decided under it.
         salt: hides the audit behind its commitment; see `load_or_create_salt`. Stays in the run.
         packages: package name -> version, published in provenance.json.
+        record: where it is written down that this run was released; None keeps no record.
     """
 
     data: Path
@@ -53,18 +55,22 @@ class Candidate:
     decision: Decision
     salt: bytes
     packages: Mapping[str, str]
+    record: Path | None = None
 
 
 def assemble(candidate: Candidate, out: Path) -> Path:
     """Write the bundle of an allowed candidate.
 
     Raises:
-        RefusedError: the decision is deny, something changed after it, `out` exists, or the bundle would not verify.
+        RefusedError: the decision is deny, something changed after it, `out` exists, the run was released before, or
+            the bundle would not verify.
         IndeterminateError: the decision is indeterminate.
         RunError: a file of the run is missing, or the disk does not take the bundle.
     """
     _refuse_undecided(candidate.decision)
     refuse_occupied(out)
+    if candidate.record is not None:
+        refuse_released(candidate.record)
     data, claim_bytes, audit_bytes = (_read(path) for path in (candidate.data, candidate.claim, candidate.audit))
     claim, audit = (
         read_document(Claim, claim_bytes, "claim.json"),
@@ -103,7 +109,10 @@ def assemble(candidate: Candidate, out: Path) -> Path:
     files |= {layout.DATA: data, layout.JSONL: table.jsonl, layout.CLAIM: claim_bytes, layout.POLICY: policy_bytes}
     _refuse_traces(files, table)
     files[layout.SUMS] = layout.sums_text(files).encode()
-    return publish(files, out, _inspect)
+    if candidate.record is None:
+        return publish(files, out, _inspect)
+    with recorded(candidate.record, layout.sha256(files[layout.SUMS]), decision):
+        return publish(files, out, _inspect)
 
 
 def _refuse_undecided(decision: Decision) -> None:

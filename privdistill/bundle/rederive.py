@@ -10,8 +10,9 @@ not know files.
 from audits.findings import Claim, Mechanism
 from privdistill.policy.decide import evaluate, verdict_of
 from privdistill.policy.decision import Decision, RuleResult
-from privdistill.policy.facts import Facts
+from privdistill.policy.facts import Digests, Facts
 from privdistill.policy.model import Policy
+from privdistill.policy.waivers import fingerprint, still_valid
 
 __all__ = ["derivable", "disagreements", "epsilon_problems"]
 
@@ -35,9 +36,26 @@ def disagreements(policy: Policy, facts: Facts, decision: Decision) -> tuple[str
         for mine, theirs in zip(own, decision.rules, strict=True)
         if derivable(mine, facts) and (mine.status, mine.value) != (theirs.status, theirs.value)
     ]
-    if verdict_of(decision.rules) != decision.verdict or decision.waived:
+    if verdict_of(decision.rules, decision.waived) != decision.verdict:
         found.append("verdict")
-    return tuple(found)
+    return (*found, *_waiver_problems(decision, facts.digests))
+
+
+def _waiver_problems(decision: Decision, digests: Digests) -> tuple[str, ...]:
+    """`waivers` if one set aside what it could not: a hard rule, another candidate's result, after its last day."""
+    rules = {result.id: result for result in decision.rules}
+    applied = [use for use in decision.waivers if use.state == "applied"]
+    good = sorted({use.rule for use in applied}) == list(decision.waived)
+    good = good and not any(use.state in ("expired", "refused") for use in decision.waivers)
+    for use in applied:
+        rule = rules.get(use.rule)
+        good = good and rule is not None and rule.level == "soft" and rule.status != "satisfied"
+        good = good and still_valid(use.expires, decision.decided_at)
+        # Where the audit's digest is part of a fingerprint, the public view shows neither.
+        if rule is not None and (use.fingerprint is not None or "audit" not in rule.evidence):
+            asked = (rule.id, rule.level, rule.status, rule.requirement, rule.evidence)
+            good = good and use.fingerprint == fingerprint(*asked, digests)
+    return () if good else ("waivers",)
 
 
 def epsilon_problems(claim: Claim) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from privdistill.cli import doctor, ledger, making, policies, release, setup
+from privdistill.cli import doctor, ledger, making, setup
 from privdistill.cli.console import show
+from privdistill.cli.control import gate, policies, release
 from privdistill.cli.failures import INTERRUPTED, report_failure
 
 __all__ = ["app", "main"]
@@ -55,7 +56,7 @@ for _command in (
     making.plan,
     making.generate,
     release.audit,
-    release.gate,
+    gate.gate,
     release.release,
     release.verify,
     making.run,

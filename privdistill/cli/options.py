@@ -13,7 +13,17 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["DEFAULT_POLICY", "ConfigFile", "Json", "Policy", "Quiet", "RunArgument", "Spec", "takes_spec"]
+__all__ = [
+    "DEFAULT_POLICY",
+    "ConfigFile",
+    "Json",
+    "Policy",
+    "Quiet",
+    "RunArgument",
+    "Spec",
+    "WaiversFile",
+    "takes_spec",
+]
 
 _SOURCE, _PRIVACY, _SYNTHESIS, _SPEED = "Private corpus", "Privacy", "Synthetic corpus", "Speed"
 
@@ -24,6 +34,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints on stderr.")]
 Policy = Annotated[
     str | None, typer.Option("--policy", help="Shipped policy, or path of a policy file (default: public).")
+]
+WaiversFile = Annotated[
+    Path | None,
+    typer.Option("--waivers", metavar="FILE", help="Soft rules that a named person sets aside for this candidate."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, as printed by generate.")]
 ConfigFile = Annotated[

@@ -138,7 +138,7 @@ def _stream(kind: str, path: Path, options: dict[str, Any]) -> list[dict[str, An
     import warnings
 
     import datasets
-    from pandas.errors import ParserWarning  # type: ignore[import-untyped]
+    from pandas.errors import ParserWarning
 
     datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)  # its messages may quote records
     if "features" in options:

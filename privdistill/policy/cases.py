@@ -1,7 +1,9 @@
 """Tests of policies, written as data: a base run, a change, and the verdict that must follow.
 
     run_case(case, base, policy) -> Decision
+    judge(case, base, policy) -> str | None              what differs from the expected answer
     load_cases(path) -> tuple[Base, tuple[Case, ...]]
+    case_files(paths) -> tuple[Path, ...]                the shipped ones when none is named
 
 A change is merged into claim, audit, ledger and digests, key by key; `audit: null` takes the audit away, `epsilon:
 null` sets null. Lists whose items have names are changed by name (`mechanisms` and `run_charges` by `name`,
@@ -9,6 +11,7 @@ null` sets null. Lists whose items have names are changed by name (`mechanisms` 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,10 +23,10 @@ from privdistill.errors import ConfigError
 from privdistill.policy.decide import decide
 from privdistill.policy.decision import Decision, Verdict
 from privdistill.policy.facts import Digests, LedgerFacts
-from privdistill.policy.load import LoadedPolicy
+from privdistill.policy.load import LoadedPolicy, roots
 from privdistill.policy.strict_yaml import YamlError, read_yaml
 
-__all__ = ["Base", "Case", "load_cases", "run_case"]
+__all__ = ["Base", "Case", "case_files", "judge", "load_cases", "run_case"]
 
 _KEYS = {"mechanisms": "name", "run_charges": "name", "findings": "id"}
 
@@ -63,6 +66,36 @@ class Base:
     """The documents that cases change: claim, audit, ledger and digests as plain JSON objects."""
 
     documents: dict[str, Any]
+
+
+def case_files(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Files of cases, in order; a folder stands for the YAML files in it, nothing for the shipped cases.
+
+    Raises:
+        ConfigError: a path does not exist.
+    """
+    found: list[Path] = []
+    for path in paths or (_shipped_folder(),):
+        if not path.exists():
+            raise ConfigError(f"no cases at {str(path)!r}; name a file of cases or a folder of them")
+        found += sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    return tuple(found)
+
+
+def _shipped_folder() -> Path:
+    return next((root / "cases" for root in roots() if (root / "cases").is_dir()), Path("policies") / "cases")
+
+
+def judge(case: Case, base: Base, policy: LoadedPolicy) -> str | None:
+    """Decide a case; None if the answer is the expected one, else what differs."""
+    try:
+        decision = run_case(case, base, policy)
+    except (ValidationError, TypeError, KeyError) as error:
+        return f"the changed documents are not valid ({type(error).__name__}: {_short(error)})"
+    if decision.verdict != case.expect:
+        return f"expected {case.expect}, found {decision.verdict} ({decision.reason})"
+    missing = sorted(set(case.because) - {result.id for result in decision.unmet()})
+    return f"expected {', '.join(missing)} not to be satisfied" if missing else None
 
 
 def load_cases(path: Path) -> tuple[Base, tuple[Case, ...]]:

@@ -1,21 +1,23 @@
 """The decision: policy, claim, audit, ledger and digests in; a verdict with reasons out. Pure.
 
-    decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version) -> Decision
-    evaluate(policy, facts) -> tuple[RuleResult, ...]        the same rules without a verdict; `verify` re-derives
-    with it verdict_of(results) -> Verdict
+    decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version, waivers=()) -> Decision
+    evaluate(policy, facts) -> tuple[RuleResult, ...]   the same rules without a verdict; `verify` re-derives with it
+    verdict_of(results, waived=()) -> Verdict
 
 Priority: any required rule violated -> deny; else any required rule not run -> indeterminate; else allow. Hard and
-soft rules are required; advisory ones are printed. With nothing to evaluate the answer is deny. A rule that raises
-was not run. It reads no file, no clock and no network, and loads no numbers library.
+soft rules are required, a soft one unless it is waived; advisory ones are printed. With nothing to evaluate the answer
+is deny, and so it is with a waiver that has expired or that names a hard rule. A rule that raises was not run. It reads
+no file, no clock and no network, and loads no numbers library.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from audits.findings import AuditReport, Claim
 from privdistill.policy.decision import Decision, PolicyId, RuleResult, SourceTotal, Verdict
 from privdistill.policy.facts import Digests, Facts, LedgerFacts, finite
 from privdistill.policy.model import Policy
 from privdistill.policy.rules import STANDING, Outcome, Rule
+from privdistill.policy.waivers import Waiver, WaiverUse, fingerprint, settle
 
 __all__ = ["decide", "evaluate", "verdict_of"]
 
@@ -29,6 +31,7 @@ def decide(
     *,
     decided_at: str,
     tool_version: str,
+    waivers: Sequence[Waiver] = (),
 ) -> Decision:
     """Decide whether a candidate may be released.
 
@@ -40,15 +43,23 @@ def decide(
         digests: sha256 of the bytes from which data, claim, audit and policy were read.
         decided_at: UTC, ISO 8601.
         tool_version: version of privdistill.
+        waivers: soft rules that somebody sets aside for this candidate.
     """
     results = evaluate(policy, Facts(claim, audit, ledger, digests))
-    verdict = verdict_of(results)
+    levels = {result.id: result.level for result in results}
+    open_ = {result.id: result.fingerprint for result in results if result.status != "satisfied"}
+    uses = settle(waivers, levels, open_, decided_at)
+    waived = tuple(sorted({use.rule for use in uses if use.state == "applied"}))
+    bad = tuple(use for use in uses if use.state in ("expired", "refused"))
+    verdict = "deny" if bad else verdict_of(results, waived)
     return Decision(
         verdict=verdict,
-        reason=_reason(verdict, results),
+        reason=_reason(verdict, results, waived, bad),
         policy=PolicyId(name=policy.name, version=policy.version, sha256=digests.policy),
         run_id=claim.run_id if claim else None,
         rules=results,
+        waived=waived,
+        waivers=uses,
         digests=digests,
         source=_source(ledger),
         decided_at=decided_at,
@@ -61,17 +72,21 @@ def evaluate(policy: Policy, facts: Facts) -> tuple[RuleResult, ...]:
     return tuple(_result(rule, facts) for rule in (*STANDING, *policy.rules))
 
 
-def verdict_of(results: Sequence[RuleResult]) -> Verdict:
-    """Add up rule results.
+def verdict_of(results: Sequence[RuleResult], waived: Collection[str] = ()) -> Verdict:
+    """Add up rule results; `waived` counts for soft rules only.
 
     Example:
         >>> verdict_of([])
         'deny'
     """
-    statuses = {result.status for result in results if result.required}
+    statuses = {_counted(result, waived) for result in results if result.required}
     if not statuses or "violated" in statuses:
         return "deny"
     return "allow" if statuses == {"satisfied"} else "indeterminate"
+
+
+def _counted(result: RuleResult, waived: Collection[str]) -> str:
+    return "satisfied" if result.level == "soft" and result.id in waived else result.status
 
 
 def _result(rule: Rule, facts: Facts) -> RuleResult:
@@ -80,6 +95,7 @@ def _result(rule: Rule, facts: Facts) -> RuleResult:
     except Exception as error:
         outcome = Outcome("not-run", f"the rule could not be evaluated ({type(error).__name__})")
     value, limit = finite(outcome.value), finite(outcome.limit)
+    evidence = tuple(sorted(rule.evidence))
     return RuleResult(
         id=rule.id,
         kind=str(getattr(rule, "kind", "standing")),
@@ -89,15 +105,22 @@ def _result(rule: Rule, facts: Facts) -> RuleResult:
         finding=outcome.finding,
         value=value,
         limit=limit,
-        evidence=tuple(sorted(rule.evidence)),
+        evidence=evidence,
+        fingerprint=fingerprint(rule.id, rule.level, outcome.status, rule.requirement, evidence, facts.digests),
     )
 
 
-def _reason(verdict: Verdict, results: Sequence[RuleResult]) -> str:
+def _reason(verdict: Verdict, results: Sequence[RuleResult], waived: Collection[str], bad: Sequence[WaiverUse]) -> str:
+    if bad:
+        said = {"expired": "has expired; renew or remove it", "refused": "names a hard rule, which is never waived"}
+        return "; ".join(f"the waiver of {use.rule} {said[use.state]}" for use in bad)
     if verdict == "allow":
-        return f"all {sum(result.required for result in results)} required rules are satisfied"
+        required = sum(result.required for result in results)
+        if waived:
+            return f"{required - len(waived)} of {required} required rules are satisfied, waived: {', '.join(waived)}"
+        return f"all {required} required rules are satisfied"
     status = "violated" if verdict == "deny" else "not-run"
-    ids = [result.id for result in results if result.required and result.status == status]
+    ids = [result.id for result in results if result.required and _counted(result, waived) == status]
     return f"{'violated' if verdict == 'deny' else 'not run'}: {', '.join(ids) or 'nothing was evaluated'}"
 
 

@@ -2,7 +2,8 @@
 
     load_policy(name_or_path) -> LoadedPolicy(policy, sha256, text)
     parse_policy(text, origin) -> LoadedPolicy
-    shipped_policies() -> tuple[str, ...]
+    load_waivers(path) -> tuple[Waiver, ...]
+    shipped_policies() -> tuple[str, ...]         roots() -> tuple[Path, ...]
 
 Shipped policies lie in `privdistill/_policies` of a wheel and in the top-level folder `policies` of a checkout. The
 digest is of the exact bytes. It does not know what a policy means.
@@ -12,16 +13,20 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from privdistill.errors import ConfigError
 from privdistill.policy.model import Policy
 from privdistill.policy.strict_yaml import YamlError, read_yaml
+from privdistill.policy.waivers import WAIVERS_SCHEMA, Waiver, Waivers
 
-__all__ = ["LoadedPolicy", "load_policy", "parse_policy", "shipped_policies"]
+__all__ = ["LoadedPolicy", "load_policy", "load_waivers", "parse_policy", "roots", "shipped_policies"]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +70,35 @@ def parse_policy(text: str, origin: str) -> LoadedPolicy:
     Raises:
         ConfigError: not YAML, or not a policy; every problem is listed, with its place.
     """
+    policy = _parse(Policy, text, f"policy {origin!r}")
+    return LoadedPolicy(policy, hashlib.sha256(text.encode()).hexdigest(), text)
+
+
+def load_waivers(path: Path) -> tuple[Waiver, ...]:
+    """Read a file of waivers.
+
+    Raises:
+        ConfigError: it cannot be read, or is not one; every problem is listed, with its place.
+    """
     try:
-        policy = Policy.model_validate(read_yaml(text))
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"no waivers at {str(path)!r} ({reason}); expected a file of {WAIVERS_SCHEMA}") from None
+    return _parse(Waivers, text, f"file of waivers {path.name!r}").waivers
+
+
+def _parse(model: type[_Model], text: str, what: str) -> _Model:
+    try:
+        return model.model_validate(read_yaml(text))
     except YamlError as error:
-        raise ConfigError(f"policy {origin!r}: {error}") from None
+        raise ConfigError(f"{what}: {error}") from None
     except ValidationError as error:
         problems = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'policy'}: {problem['msg']}"
+            f"  {'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        raise ConfigError("\n".join([f"policy {origin!r} has {len(problems)} fault(s):", *problems])) from None
-    return LoadedPolicy(policy, hashlib.sha256(text.encode()).hexdigest(), text)
+        raise ConfigError("\n".join([f"{what} has {len(problems)} fault(s):", *problems])) from None
 
 
 def shipped_policies() -> tuple[str, ...]:
@@ -84,19 +107,19 @@ def shipped_policies() -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _roots() -> tuple[Traversable, ...]:
-    package = files("privdistill")
-    return package.joinpath("_policies"), Path(__file__).resolve().parents[2] / "policies"
+def roots() -> tuple[Path, ...]:
+    """Where shipped policies may lie: in the wheel, else in the checkout."""
+    return Path(str(files("privdistill"))) / "_policies", Path(__file__).resolve().parents[2] / "policies"
 
 
-def _items() -> Iterator[Traversable]:
-    for root in _roots():
+def _items() -> Iterator[Path]:
+    for root in roots():
         if root.is_dir():
             yield from root.iterdir()
             return
 
 
-def _find(name: str) -> Traversable | None:
+def _find(name: str) -> Path | None:
     return next((item for item in _items() if item.name == f"{name}.yaml" and item.is_file()), None)
 
 

@@ -5,15 +5,16 @@ before it could be compared with anything. It does not know files or YAML.
 """
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from privdistill.policy.rules import STANDING, AnyRule
 
-__all__ = ["POLICY_SCHEMA", "Policy", "policy_json_schema"]
+__all__ = ["POLICY_SCHEMA", "Policy", "policy_json_schema", "standard_bounds"]
 
 POLICY_SCHEMA = "privdistill.policy/v1"
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 class Policy(BaseModel):
@@ -57,7 +58,17 @@ class Policy(BaseModel):
 
 def policy_json_schema() -> str:
     """JSON Schema of a policy file, as published in `policies/policy.schema.json`."""
-    schema = Policy.model_json_schema(by_alias=True)
+    schema = standard_bounds(Policy.model_json_schema(by_alias=True))
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = POLICY_SCHEMA
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def standard_bounds(schema: Any) -> Any:
+    """The same schema with bounds under their JSON Schema names: pydantic leaves those of a checked type as `ge`."""
+    if isinstance(schema, list):
+        return [standard_bounds(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    numeric = schema.get("type") in ("number", "integer")
+    return {_BOUNDS.get(key, key) if numeric else key: standard_bounds(value) for key, value in schema.items()}

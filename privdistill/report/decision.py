@@ -21,7 +21,17 @@ def render_decision(decision: Decision, *, report: str | None = None) -> str:
     """
     unmet = decision.unmet()
     width = max((len(result.id) for result in unmet), default=0)
-    lines = [verdict_line(decision), *(_line(result, width) for result in unmet), _counts(decision)]
+    lines = [verdict_line(decision)]
+    if any(use.state in ("expired", "refused") for use in decision.waivers):
+        lines.append(f"  fail  {plain(decision.reason)}")
+    for result in unmet:
+        lines.append(_line(result, width, waived=result.id in decision.waived))
+        if result.fingerprint is not None and result.id not in decision.waived:
+            lines[-1] += f"   to waive: {result.fingerprint}"
+    for use in decision.waivers:
+        said = f"{use.reason} (approved by {use.approved_by}, last day {use.expires})"
+        lines.append(f"  waiver  {plain(use.rule)}  {use.state}: {plain(said)}")
+    lines.append(_counts(decision))
     if report is not None:
         lines[-1] += f"   report: {plain(report)}"
     return "\n".join(lines) + "\n"
@@ -33,10 +43,11 @@ def verdict_line(decision: Decision) -> str:
     return f"{_WORDS[decision.verdict]}  policy {policy}  run {plain(decision.run_id or 'unknown')}"
 
 
-def _line(result: RuleResult, width: int) -> str:
-    mark = _MARKS[result.status] if result.required else "note"
+def _line(result: RuleResult, width: int, *, waived: bool) -> str:
+    mark = ("wvd" if waived else _MARKS[result.status]) if result.required else "note"
     state = "not run: " if result.status == "not-run" else ""
     tail = ("   (required by policy)" if result.status == "not-run" else "") if result.required else "   (advisory)"
+    tail = "   (waived)" if waived else tail
     found = f"{state}{plain(result.finding)}   asked: {plain(result.requirement)}"
     return f"  {mark:<4}  {plain(result.id):<{width}}  {found}{tail}"
 
@@ -44,10 +55,13 @@ def _line(result: RuleResult, width: int) -> str:
 def _counts(decision: Decision) -> str:
     required = [result for result in decision.rules if result.required]
     count = {
-        status: sum(result.status == status for result in required) for status in ("satisfied", "violated", "not-run")
+        status: sum(result.status == status and result.id not in decision.waived for result in required)
+        for status in ("satisfied", "violated", "not-run")
     }
     notes = sum(not result.required and result.status != "satisfied" for result in decision.rules)
+    idle = sum(use.state == "unused" for use in decision.waivers)
     return (
         f"{len(required)} required rules: {count['satisfied']} satisfied, {count['violated']} violated, "
         f"{count['not-run']} not run, {len(decision.waived)} waived; {notes} advisory note(s)"
+        + (f"; {idle} waiver(s) fit nothing here" if idle else "")
     )

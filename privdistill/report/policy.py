@@ -3,13 +3,14 @@
 It does not know any run.
 """
 
+import inspect
 import textwrap
 
 from privdistill.policy.model import Policy
 from privdistill.policy.rules import STANDING
 from privdistill.report.plain import plain
 
-__all__ = ["render_policy"]
+__all__ = ["render_policy", "render_rule"]
 
 _LEVELS = {"hard": "must, never waived", "soft": "must", "advisory": "printed only"}
 
@@ -29,6 +30,22 @@ def render_policy(policy: Policy, sha256: str) -> str:
     lines += ["", "Under this policy:"]
     for rule in policy.rules:
         lines += [f"  {rule.id} ({_LEVELS[rule.level]}): {plain(rule.requirement)}", *_wrapped(rule.why, "      ")]
+    return "\n".join(lines) + "\n"
+
+
+def render_rule(policy: Policy, id_: str) -> str | None:
+    """Explain one rule of a policy, or one that always applies; None if there is none of that id."""
+    rule = next((rule for rule in (*STANDING, *policy.rules) if rule.id == id_), None)
+    if rule is None:
+        return None
+    standing = id_ in {each.id for each in STANDING}
+    doc = "" if standing else (inspect.getdoc(type(rule)) or "")
+    lines = [
+        f"{rule.id} ({_LEVELS[rule.level]}{', under every policy' if standing else ''}): {plain(rule.requirement)}",
+        *_wrapped(rule.why, "  "),
+        *_wrapped(doc, "  "),
+        f"  It reads the {', the '.join(sorted(rule.evidence))}; what is not there, or not a number, was not run.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -103,32 +103,41 @@ class MinPower(Rule):
 
 
 class EstimateBound(Rule):
-    """A confidence bound of one estimate: `at_most` looks at its upper bound, `at_least` at its lower bound."""
+    """A confidence bound of one estimate: `at_most` looks at its upper bound, `at_least` and `not_above` at its lower.
+
+    `at_most` asks that a large effect is ruled out; `not_above` that the effect is not shown to exceed the limit,
+    whatever a test that is corrected for many checks says of it.
+    """
 
     kind: Literal["estimate-bound"]
     check_id: CheckId
     estimate: Annotated[str, Field(min_length=1)]
     at_most: Signed | None = None
     at_least: Signed | None = None
+    not_above: Signed | None = None
     evidence: ClassVar[frozenset[Evidence]] = _AUDIT
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
-        if (self.at_most is None) == (self.at_least is None):
+        if sum(side is not None for side in (self.at_most, self.at_least, self.not_above)) != 1:
             raise ValueError(
-                "expected exactly one of at_most (compares the upper bound) and at_least (the lower bound)"
+                "expected exactly one of at_most (compares the upper bound), at_least and not_above (the lower bound)"
             )
         return self
+
+    @property
+    def _limit(self) -> float:
+        return next(side for side in (self.at_most, self.at_least, self.not_above) if side is not None)
 
     @property
     def requirement(self) -> str:  # noqa: D102
         if self.at_most is not None:
             return f"upper confidence bound of {self.check_id} {self.estimate} at most {self.at_most:g}"
-        return f"lower confidence bound of {self.check_id} {self.estimate} at least {self.at_least:g}"
+        side = "at least" if self.at_least is not None else "not above"
+        return f"lower confidence bound of {self.check_id} {self.estimate} {side} {self._limit:g}"
 
     def check(self, facts: Facts) -> Outcome:  # noqa: D102
-        limit = self.at_most if self.at_most is not None else self.at_least
-        assert limit is not None  # noqa: S101
+        limit = self._limit
         if facts.audit is None:
             return not_run(_NO_AUDIT, limit)
         findings = findings_of(facts.audit, self.check_id)
@@ -141,7 +150,7 @@ class EstimateBound(Rule):
             if low is None or value is None or high is None or not low <= value <= high:
                 return not_run(f"{self.check_id} {self.estimate} has no usable interval", limit)
             text = f"{value:.4g}, interval {low:.4g} to {high:.4g}"
-            outcome = within(high, limit, text)
+            outcome = within(high if self.at_most is not None else low, limit, text)
             if self.at_least is not None:
                 outcome = Outcome("satisfied" if low >= limit else "violated", text, low, limit)
             if worst is None or outcome.status == "violated":

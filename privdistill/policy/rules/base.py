@@ -88,7 +88,7 @@ class Rule(BaseModel):
 
     Attributes:
         id: stable name inside the policy.
-        level: `hard` can never be waived, `soft` may be by a later waiver, `advisory` is printed and decides nothing.
+        level: `hard` can never be waived, `soft` may be for one candidate, `advisory` is printed and decides nothing.
         why: the reason, for the person who reviews or is refused. Required: a limit without a reason cannot be
         discussed.
     """

@@ -89,7 +89,7 @@ def test_gate_ends_with_its_decision(
 ) -> None:
     asked = []
 
-    def gate(target: Path, policy: str) -> Decision:
+    def gate(target: Path, policy: str, *, waivers: tuple = ()) -> Decision:
         asked.append((target, policy))
         return decision(verdict)
 
@@ -105,7 +105,7 @@ def test_gate_ends_with_its_decision(
 def test_release_writes_only_when_allowed(
     cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
 ) -> None:
-    pipeline.release = lambda run, *, policy, out: (decision(verdict), out if verdict == "allow" else None)
+    pipeline.release = lambda run, *, policy, out, waivers=(): (decision(verdict), out if verdict == "allow" else None)
     ended = cli("release", "r", "--out", "b")
     assert ended.code == code
     assert ("bundle b" in ended.out) == (verdict == "allow")

@@ -163,7 +163,7 @@ def test_a_wheel_brings_its_own_policies(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_neither_wheel_nor_checkout_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_module, "_roots", lambda: (tmp_path / "absent",))
+    monkeypatch.setattr(load_module, "roots", lambda: (tmp_path / "absent",))
     assert shipped_policies() == ()
     with pytest.raises(ConfigError):
         load_policy("internal")

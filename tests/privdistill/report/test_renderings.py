@@ -56,7 +56,7 @@ def test_allowed_in_two_lines() -> None:
     text = render_decision(decision, report="runs/x/report")
     first, *_, last = text.splitlines()
     assert first == f"ALLOWED  policy internal@{decision.policy.sha256[:8]}  run 20260101T000000Z-0a1b2c"
-    assert last.startswith("17 required rules: 17 satisfied, 0 violated, 0 not run, 0 waived")
+    assert last.startswith("19 required rules: 19 satisfied, 0 violated, 0 not run, 0 waived")
     assert last.endswith("report: runs/x/report")
     assert len(text.splitlines()) == 2
 

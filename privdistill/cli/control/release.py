@@ -1,4 +1,4 @@
-"""`audit`, `gate`, `release`, `verify`, `evaluate`, `report`: the commands that are told about a run or a bundle.
+"""`audit`, `release`, `verify`, `evaluate`, `report`: the commands that are told about a run or a bundle.
 
 They do not know what is examined or how a policy decides.
 """
@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from privdistill.cli.console import hint, progress_bars, show, show_json
-from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument
+from privdistill.cli.control.gate import TargetArgument
+from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument, WaiversFile
 
-__all__ = ["audit", "evaluate", "gate", "release", "report", "verify"]
+__all__ = ["audit", "evaluate", "release", "report", "verify"]
 
 _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
 
-TargetArgument = Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run directory or bundle.")]
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release.")]
 
 
@@ -37,26 +37,11 @@ def audit(run: RunArgument, json: Json = False, quiet: Quiet = False) -> None:
     raise typer.Exit(_AUDIT_EXIT_CODES[findings.verdict])
 
 
-def gate(target: TargetArgument, policy: Policy = None, json: Json = False) -> None:
-    """Ask a policy for its decision, without releasing anything.
-
-    Exit codes: 0 allowed, 10 denied, 3 not decided because something required was not measured.
-    """
-    from privdistill import pipeline
-    from privdistill.report import render_decision
-
-    decision = pipeline.gate(target, policy or DEFAULT_POLICY)
-    if json:
-        show_json(decision.model_dump(mode="json", by_alias=True))
-    else:
-        show(render_decision(decision))
-    raise typer.Exit(decision.exit_code)
-
-
 def release(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Bundle to make; must not exist.")],
     policy: Policy = None,
+    waivers: WaiversFile = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -65,9 +50,11 @@ def release(
     Without --policy the strictest shipped one, `public`, decides.
     """
     from privdistill import pipeline
+    from privdistill.policy.load import load_waivers
     from privdistill.report import render_decision
 
-    decision, bundle = pipeline.release(run, policy=policy or DEFAULT_POLICY, out=out)
+    aside = load_waivers(waivers) if waivers else ()
+    decision, bundle = pipeline.release(run, policy=policy or DEFAULT_POLICY, out=out, waivers=aside)
     if json:
         document = decision.model_dump(mode="json", by_alias=True)
         show_json({"bundle": str(bundle) if bundle else None, "decision": document})

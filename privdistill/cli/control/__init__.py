@@ -1,0 +1,1 @@
+"""Commands of release control: what is decided, packed, verified, and written down as policy."""

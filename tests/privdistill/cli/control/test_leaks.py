@@ -1,0 +1,193 @@
+"""A leaky candidate is never released under `internal` or `public`: each kind, through the command line.
+
+Where the examiner has to see the leak, it runs for real; where the papers are at fault, they are those of an honest run
+with that one fault, bound together again as a careful forger would.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.privdistill.cli.control.runs import (
+    add_sides,
+    bind,
+    build_run,
+    edit,
+    private_sentences,
+    public_sentences,
+    write_rows,
+)
+
+POLICIES = ("internal", "public")
+BASES = {"internal": "epsilon-8", "public": "epsilon-3"}
+CLAIM, AUDIT = "candidate/claim.json", "audit/audit.json"
+
+
+def refused(cli: Callable, run: Path, policy: str, code: int = 10) -> str:
+    """Try to release; what was said. Nothing may have been written."""
+    before = sorted(path.name for path in run.parent.iterdir())
+    ended = cli("release", run, "--policy", policy, "--out", "bundle")
+    assert ended.code == code, ended.out + ended.err
+    assert sorted(path.name for path in run.parent.iterdir()) == before
+    return ended.out + ended.err
+
+
+def open_rules(run: Path) -> dict[str, str]:
+    decision = json.loads((run / "decision.json").read_text())
+    return {rule["id"]: rule["status"] for rule in decision["rules"] if rule["status"] != "satisfied"}
+
+
+def change_mechanism(run: Path, **changes: object) -> None:
+    edit(run / CLAIM, lambda d: d["mechanisms"][0].update(changes))
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def run(in_folder: Path, policy: str) -> Path:
+    """An honest run that the policy allows."""
+    return build_run(in_folder / "run", base=BASES[policy])
+
+
+def test_the_honest_run_is_released(cli: Callable, run: Path, policy: str) -> None:
+    """The control of this file: without a fault the same commands end with a bundle that verifies."""
+    assert cli("release", run, "--policy", policy, "--out", "bundle").code == 0
+    assert cli("verify", "bundle").code == 0
+
+
+# -- leaks in the rows, seen by the examiner
+
+
+@pytest.mark.parametrize(("copies", "rows"), [(300, 300), (10, 1000)], ids=["passthrough", "one per cent of the rows"])
+def test_copied_rows_under_a_flawless_claim(cli: Callable, in_folder: Path, copies: int, rows: int) -> None:
+    run = build_run(in_folder / "run", base="epsilon-3")
+    train, _ = add_sides(run, private_sentences(1_000))
+    write_rows(run / "candidate" / "data.parquet", train[:copies] + public_sentences(rows - copies))
+    (run / "audit" / "audit.json").unlink()
+    edit(run / CLAIM, lambda d: d.update(rows=rows))
+    bind(run)
+    cli("audit", run, "--quiet")
+    for policy in POLICIES:
+        refused(cli, run, policy)
+        assert {"no-copies-shown", "no-near-copies-shown"} & set(open_rules(run))
+
+
+def test_passthrough_that_claims_nothing(cli: Callable, run: Path, policy: str) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("epsilon", "delta", "delta_parts", "adjacency", "accountant", "second_accountant", "mu", "rdp_epsilon")
+    )
+    edit(run / CLAIM, lambda d: d.update(nothing, recipe="passthrough", privacy_profile=[]))
+    change_mechanism(run, kind="none", noise="none", sampler="none", noise_multiplier=None, sensitivity=None)
+    bind(run)
+    refused(cli, run, policy)
+    assert open_rules(run)["claim-made"] == "violated"
+
+
+# -- faults in the claim
+
+
+def test_a_forged_claim(cli: Callable, run: Path, policy: str) -> None:
+    """More noise is claimed than was charged; epsilon, mu and profile follow from the forged noise."""
+    change_mechanism(run, noise_multiplier=50.0)
+    bind(run)
+    assert "ledger-charges" in refused(cli, run, policy)
+
+
+def test_a_claim_of_another_run(cli: Callable, run: Path, policy: str, in_folder: Path) -> None:
+    other = build_run(in_folder / "other", base=BASES[policy])
+    (run / CLAIM).write_bytes((other / CLAIM).read_bytes())
+    bind(run)
+    assert "ledger-charges" in refused(cli, run, policy)
+
+
+def test_an_understated_epsilon(cli: Callable, run: Path, policy: str) -> None:
+    small = {"epsilon": 0.5}
+    edit(run / CLAIM, lambda d: d.update(epsilon=0.5, accountant=d["accountant"] | small))
+    edit(run / CLAIM, lambda d: d.update(second_accountant=d["second_accountant"] | small))
+    bind(run)
+    assert "claim-coherent" in refused(cli, run, policy)
+
+
+@pytest.mark.parametrize("delta", [1e-3, 0.5])
+def test_a_delta_that_is_too_large(cli: Callable, run: Path, policy: str, delta: float) -> None:
+    edit(run / CLAIM, lambda d: d.update(delta=delta))
+    bind(run)
+    refused(cli, run, policy)
+    assert open_rules(run)["delta"] == "violated"
+
+
+# -- faults in the audit
+
+
+def test_no_audit(cli: Callable, run: Path, policy: str) -> None:
+    (run / AUDIT).unlink()
+    refused(cli, run, policy, code=3)
+    assert open_rules(run)["audit-verdict"] == "not-run"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null", '{"verdict": "pass"}', "[" * 100_000])
+def test_an_audit_that_cannot_be_read(cli: Callable, run: Path, policy: str, content: str) -> None:
+    (run / AUDIT).write_text(content)
+    refused(cli, run, policy, code=3)
+
+
+def test_numbers_that_are_not_numbers(cli: Callable, run: Path, policy: str) -> None:
+    for value in ("NaN", "Infinity", "-Infinity"):
+        text = (run / AUDIT).read_text()
+        (run / AUDIT).write_text(text.replace('"high": ', f'"high": {value}, "was": ', 1))
+        refused(cli, run, policy, code=3)
+        (run / AUDIT).write_text(text)
+
+
+def test_the_audit_of_another_candidate(cli: Callable, run: Path, policy: str, in_folder: Path) -> None:
+    texts = [f"Another review, number {i}." for i in range(150)]
+    other = build_run(in_folder / "other", base=BASES[policy], texts=texts)
+    (run / AUDIT).write_bytes((other / AUDIT).read_bytes())
+    assert "audit-of-candidate" in refused(cli, run, policy)
+
+
+@pytest.mark.parametrize("detectable", [0.5, None])
+def test_an_underpowered_audit(cli: Callable, run: Path, policy: str, detectable: float | None) -> None:
+    def weaken(audit: dict[str, Any]) -> None:
+        for finding in audit["findings"]:
+            if finding.get("power"):
+                finding["power"]["detectable"] = detectable
+
+    edit(run / AUDIT, weaken)
+    refused(cli, run, policy, code=3)
+    assert open_rules(run) == {"power": "not-run"}
+
+
+@pytest.mark.parametrize("status", ["inconclusive", "error", "skipped"])
+def test_a_check_that_shows_nothing(cli: Callable, run: Path, policy: str, status: str) -> None:
+    edit(run / AUDIT, lambda d: d["findings"][0].update(status=status))
+    refused(cli, run, policy, code=3)
+
+
+def test_a_failed_check_under_an_edited_verdict(cli: Callable, run: Path, policy: str) -> None:
+    edit(run / AUDIT, lambda d: d["findings"][-1].update(status="fail"))
+    assert "audit-verdict" in refused(cli, run, policy)
+
+
+# -- faults in the ledger
+
+
+def test_no_ledger(cli: Callable, run: Path, policy: str) -> None:
+    (run.parent / "run.ledger").unlink()
+    refused(cli, run, policy, code=3)
+
+
+def test_another_ledger(cli: Callable, run: Path, policy: str, in_folder: Path) -> None:
+    build_run(in_folder / "other", base=BASES[policy])
+    for path in in_folder.glob("run.ledger*"):
+        path.unlink()
+    (in_folder / "other.ledger").rename(in_folder / "run.ledger")
+    ended = cli("release", run, "--policy", policy, "--out", "bundle")
+    assert ended.code in (3, 10)
+    assert not Path("bundle").exists()
