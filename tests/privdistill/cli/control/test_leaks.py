@@ -37,7 +37,8 @@ def refused(cli: Callable, run: Path, policy: str, code: int = 10) -> str:
 
 def open_rules(run: Path) -> dict[str, str]:
     decision = json.loads((run / "decision.json").read_text())
-    return {rule["id"]: rule["status"] for rule in decision["rules"] if rule["status"] != "satisfied"}
+    required = [rule for rule in decision["rules"] if rule["level"] != "advisory"]
+    return {rule["id"]: rule["status"] for rule in required if rule["status"] != "satisfied"}
 
 
 def change_mechanism(run: Path, **changes: object) -> None:
