@@ -23,6 +23,7 @@ __all__ = [
     "ExpertRequest",
     "FloatArray",
     "HeadGradientBlock",
+    "IntArray",
     "LengthBlock",
     "MechanismRecord",
     "MechanismRequest",

@@ -8,7 +8,8 @@ privacy.
 It does not know private text: it sees a release.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,19 +17,20 @@ from privdistill.errors import MechanismError
 from privdistill.features.encoded import Encoded
 from privdistill.matching.quotas import quotas
 from privdistill.matching.target import NoisyTarget, read_target
-from privdistill.mechanisms.release import ClassRule, Release, StatisticRequest
+from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
 from privdistill.synthesis.clusters import cluster_rule
 from privdistill.synthesis.measurement import PublicMap, make_public_map, record_sensitivity
 from privdistill.synthesis.pool import Draft, public_pool
 from privdistill.synthesis.prompts import label_words
-from privdistill.synthesis.selection import select
+from privdistill.synthesis.selection import Candidates, select
 from privdistill.synthesis.teacher import fit_teacher
 from privdistill.synthesis.waves import Waves
 
-__all__ = ["DistributionRecipe"]
+__all__ = ["STATISTIC", "Choice", "DistributionRecipe", "Ground", "Measured", "herded", "measure_and_match"]
 
-_STATISTIC = "statistic"
+STATISTIC = "statistic"
+"""Plan name of the one statistic."""
 _POOL_FACTOR = 2.5
 """Candidates written per row, when the performance settings do not say otherwise."""
 _PUBLIC_TEXTS = (384, 768)
@@ -38,6 +40,57 @@ _NOISE_FLOOR = 5.0
 """A class is told apart from nothing when its count stands so many noise deviations above zero."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What is fixed in public before anything is measured.
+
+    Attributes:
+        rule: how a record finds its class.
+        words: what each class is called in a prompt, or None.
+        public: the zero-shot pool.
+        encoded: the same, encoded.
+        map_: the public map.
+    """
+
+    rule: ClassRule
+    words: list[str | None]
+    public: list[Draft]
+    encoded: Encoded
+    map_: PublicMap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What a matcher may look at, beside the candidates: the ground, the release, and what was read off it."""
+
+    ground: Ground
+    release: Release
+    target: NoisyTarget
+    wanted: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """Rows that a matcher chose.
+
+    Attributes:
+        rows: indices of candidates, near-duplicates left out as far as possible.
+        owners: (rows,) class of each.
+        soft_labels: (rows, K), or None for the teacher's probabilities.
+        facts: what the matcher has to say, for the run report.
+    """
+
+    rows: list[int]
+    owners: IntArray
+    soft_labels: FloatArray | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def herded(candidates: Candidates, measured: Measured) -> Choice:
+    """Distribution matching: words, embeddings and lengths of each class (see `synthesis.selection`)."""
+    return Choice(*select(candidates, measured.target, measured.wanted))
+
+
 class DistributionRecipe:
     """Noised class statistics, matched by steered sampling and selection."""
 
@@ -45,54 +98,69 @@ class DistributionRecipe:
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One full-batch Gaussian statistic takes the whole budget."""
-        return (PlannedMechanism(_STATISTIC, "gaussian", 1.0),)
+        return (PlannedMechanism(STATISTIC, "gaussian", 1.0),)
 
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """Five noise deviations of a class count."""
-        return _NOISE_FLOOR * noise_multipliers[_STATISTIC] * record_sensitivity()
+        return _NOISE_FLOOR * noise_multipliers[STATISTIC] * record_sensitivity()
 
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and select."""
-        task = context.task
-        labels = task.labels if task.labelled and task.labels else None
-        words: list[str | None] = label_words(labels, task.label_descriptions, task.other) if labels else [None]
-        size = int(np.clip(task.rows, *_PUBLIC_TEXTS))
-        public = public_pool(
-            context.language_model,
-            task.describe,
-            words,
-            size,
-            max_tokens=_PUBLIC_TOKENS,
-            rng=context.rng,
-            progress=lambda done, total: context.progress("writing the public pool", done, total),
-        )
-        if len(public) < 2:
-            raise MechanismError("the language model wrote no usable text; choose another --model or add --describe")
-        encoded = context.encoder.encode([draft.text for draft in public])
-        rule = (
-            ClassRule(labels, other=task.other)
-            if labels
-            else cluster_rule(encoded.embeddings.astype(np.float64), min(_CLUSTERS, task.rows), context.rng)
-        )
-        noise = context.noise_multipliers[_STATISTIC]
-        if noise is None:
-            raise MechanismError("the statistic was planned without noise; nothing is asked for")
-        map_ = make_public_map(encoded, context.encoder.vocabulary_size, noise)
-        release = yield StatisticRequest(_STATISTIC, rule, map_.blocks)
-        return _match(context, rule, words, map_, public, encoded, release)
+        return (yield from measure_and_match(context, herded))
+
+
+def measure_and_match(
+    context: Context,
+    choose: Callable[[Candidates, Measured], Choice],
+    more: Callable[[Ground], tuple[Block, ...]] = lambda ground: (),
+) -> RecipeRun:
+    """The spine of the recipes that match a noised target: they differ in blocks and matcher only.
+
+    Args:
+        context: public models and the task.
+        choose: the matcher.
+        more: blocks beside those of the public map.
+    """
+    ground = _ground(context)
+    release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *more(ground)))
+    return _match(context, ground, release, choose)
+
+
+def _ground(context: Context) -> Ground:
+    """Everything before the release: public."""
+    task = context.task
+    labels = task.labels if task.labelled and task.labels else None
+    words: list[str | None] = label_words(labels, task.label_descriptions, task.other) if labels else [None]
+    size = int(np.clip(task.rows, *_PUBLIC_TEXTS))
+    public = public_pool(
+        context.language_model,
+        task.describe,
+        words,
+        size,
+        max_tokens=_PUBLIC_TOKENS,
+        rng=context.rng,
+        progress=lambda done, total: context.progress("writing the public pool", done, total),
+    )
+    if len(public) < 2:
+        raise MechanismError("the language model wrote no usable text; choose another --model or add --describe")
+    encoded = context.encoder.encode([draft.text for draft in public])
+    rule = (
+        ClassRule(labels, other=task.other)
+        if labels
+        else cluster_rule(encoded.embeddings.astype(np.float64), min(_CLUSTERS, task.rows), context.rng)
+    )
+    noise = context.noise_multipliers[STATISTIC]
+    if noise is None:
+        raise MechanismError("the statistic was planned without noise; nothing is asked for")
+    map_ = make_public_map(encoded, context.encoder.vocabulary_size, noise)
+    return Ground(rule, words, public, encoded, map_)
 
 
 def _match(
-    context: Context,
-    rule: ClassRule,
-    words: list[str | None],
-    map_: PublicMap,
-    public: list[Draft],
-    encoded: Encoded,
-    release: Release,
+    context: Context, ground: Ground, release: Release, choose: Callable[[Candidates, Measured], Choice]
 ) -> Rows:
     """Everything after the release: post-processing."""
-    task = context.task
+    task, map_ = context.task, ground.map_
     target = read_target(release)
     teacher = fit_teacher(
         release,
@@ -103,23 +171,25 @@ def _match(
     )
     wanted = quotas(task.rows, target.shares)
     factor = context.performance.pool_factor or _POOL_FACTOR
+    words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, teacher, spoken)
-    candidates = waves.write(wanted, factor, public, encoded)
-    chosen, owners = select(candidates, target, wanted)
-    if not chosen:
+    candidates = waves.write(wanted, factor, ground.public, ground.encoded)
+    choice = choose(candidates, Measured(ground, release, target, wanted))
+    if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
-    order = context.rng.permutation(task.rows) % len(chosen)  # repeats rows only when the model wrote too few texts
-    chosen, owners = [chosen[i] for i in order], owners[order]
-    names = rule.names
+    # Repeats rows only when the model wrote too few texts.
+    order = context.rng.permutation(task.rows) % len(choice.rows)
+    chosen, owners = [choice.rows[i] for i in order], choice.owners[order]
+    names = ground.rule.names
     floor = _NOISE_FLOOR * release.noise["count"]
     return Rows(
         texts=tuple(candidates.texts[i] for i in chosen),
         labels=tuple(names[k] for k in owners),
-        soft_labels=candidates.probabilities[chosen],
+        soft_labels=candidates.probabilities[chosen] if choice.soft_labels is None else choice.soft_labels[order],
         class_names=names,
         below_noise=tuple(name for name, n in zip(names, release.block("count"), strict=True) if n < floor),
-        facts=_facts(target, waves, candidates.agreement),
+        facts={**_facts(target, waves, candidates.agreement), **choice.facts},
     )
 
 

@@ -14,7 +14,7 @@ from privdistill.matching.target import NoisyTarget, exaggerated
 from privdistill.mechanisms.release import FloatArray
 from privdistill.synthesis.near_duplicates import NearDuplicates
 
-__all__ = ["Candidates", "select"]
+__all__ = ["Candidates", "filled", "select"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -84,14 +84,12 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
     chosen: list[int] = []
     labels: list[int] = []
     taken = np.zeros(len(candidates.texts), dtype=bool)  # (n,)
-    refused = np.zeros(len(candidates.texts), dtype=bool)  # (n,)
     for k, quota in enumerate(wanted):
         members = np.flatnonzero((candidates.labels == k) & ~taken)
         features, aim = _features(candidates, target, k, members)
 
         def accept(i: int, members: IntArray = members) -> bool:
-            refused[members[i]] = not seen.add(candidates.texts[members[i]])
-            return not refused[members[i]]
+            return seen.add(candidates.texts[members[i]])
 
         agreed = candidates.aims[members] == k
         typical = float(np.median(np.einsum("ij,ij->i", features, features))) if members.size else 0.0
@@ -99,6 +97,16 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
         taken[found] = True
         chosen += [int(i) for i in found]
         labels += [k] * len(found)
+    return filled(candidates, wanted, chosen, labels, seen)
+
+
+def filled(
+    candidates: Candidates, wanted: Sequence[int], chosen: Sequence[int], labels: Sequence[int], seen: NearDuplicates
+) -> tuple[list[int], IntArray]:
+    """The chosen rows and, for each class that lacks some, the candidates left over that are likeliest to be of it."""
+    chosen, labels = list(chosen), list(labels)
+    taken = np.zeros(len(candidates.texts), dtype=bool)  # (n,)
+    taken[chosen] = True
     have = np.bincount(labels, minlength=len(wanted))
     for k in np.argsort(have - np.asarray(wanted)):  # the class that lacks most comes first
         order = np.argsort(-candidates.probabilities[:, k], kind="stable")
@@ -106,7 +114,7 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
             for i in order:
                 if have[k] >= wanted[k]:
                     break
-                if not taken[i] and (lenient or (not refused[i] and seen.add(candidates.texts[i]))):
+                if not taken[i] and (lenient or seen.add(candidates.texts[i])):
                     taken[i] = True
                     chosen.append(int(i))
                     labels.append(int(k))
