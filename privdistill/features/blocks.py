@@ -29,7 +29,17 @@ from privdistill.mechanisms.release import (
     TokenBlock,
 )
 
-__all__ = ["Sparse", "block_vector", "class_of", "clip", "project", "shaped", "statistic_of", "unpack_symmetric"]
+__all__ = [
+    "Sparse",
+    "block_vector",
+    "class_of",
+    "clip",
+    "head_gradient",
+    "project",
+    "shaped",
+    "statistic_of",
+    "unpack_symmetric",
+]
 
 _MARGIN = 1 - 1e-9
 
@@ -97,14 +107,19 @@ def block_vector(block: Block, tokens: npt.NDArray[np.int64], embedding: npt.NDA
             return Sparse(np.array([np.searchsorted(block.edges, tokens.size, side="right")], np.int64), one)
         case HeadGradientBlock():
             h = np.append(project(embedding, block.centre, block.basis, block.feature_clip), 1.0)  # (d + 1,)
-            logits = block.weights @ h  # (K,)
-            residual = np.exp(logits - logits.max())
-            residual /= residual.sum()
-            residual[y] -= 1.0
-            gradient = clip(np.outer(residual, h).ravel(), block.clip)
+            gradient = clip(head_gradient(h, y, block.weights), block.clip)
             return Sparse(np.arange(gradient.size), gradient)
         case _:
             raise PrivacyError(f"block {type(block).__name__} has no stated sensitivity; use one of mechanisms.release")
+
+
+def head_gradient(h: FloatArray, y: int, weights: FloatArray) -> FloatArray:
+    """Gradient of the cross-entropy of linear heads (R, K, d + 1) at one record [h; 1] of class y, flat."""
+    logits = weights @ h  # (R, K)
+    residual = np.exp(logits - logits.max(axis=1, keepdims=True))
+    residual /= residual.sum(axis=1, keepdims=True)
+    residual[:, y] -= 1.0
+    return np.asarray(residual[:, :, None] * h).ravel()
 
 
 def statistic_of(

@@ -203,17 +203,16 @@ class LengthBlock(Block):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadGradientBlock(Block):
-    """Sum of clipped per-record gradients of the cross-entropy of a linear head at a public (or released) checkpoint.
+    """Sum of clipped per-record gradients of the cross-entropy of a linear head at R public checkpoints.
 
-    The gradient of a record is (softmax(W h + w0) - e_y) ⊗ [h; 1], of shape (K, d + 1), clipped to `clip` in L2.
-    Released as (K, d + 1), summed over all records: not one block per class, since a record's gradient touches every
-    row of the head.
+    The gradient of a record at one checkpoint is (softmax(W [h; 1]) - e_y) ⊗ [h; 1], of shape (K, d + 1); those at all
+    checkpoints are one vector, clipped to `clip` in L2 as a whole. Released as (K, R, K, d + 1): one sum per class.
     """
 
     centre: FloatArray  # (D,)
     basis: FloatArray  # (D, d)
     feature_clip: float
-    weights: FloatArray  # (K, d + 1)
+    weights: FloatArray  # (R, K, d + 1)
     clip: float
 
     @property
@@ -225,12 +224,8 @@ class HeadGradientBlock(Block):
         return self.clip
 
     @property
-    def per_class(self) -> bool:  # noqa: D102
-        return False
-
-    @property
     def shape(self) -> tuple[int, ...]:  # noqa: D102
-        return (int(self.weights.shape[0]), int(self.weights.shape[1]))
+        return tuple(int(n) for n in self.weights.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -61,9 +61,18 @@ class Ground:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What a matcher may look at, beside the candidates: the ground, the release, and what was read off it."""
+    """What a matcher may look at, beside the candidates: the ground, the release, and what was read off it.
+
+    Attributes:
+        ground: public.
+        more: the blocks that were measured beside those of the public map.
+        release: the noised statistic.
+        target: the same, read.
+        wanted: rows of each class.
+    """
 
     ground: Ground
+    more: tuple[Block, ...]
     release: Release
     target: NoisyTarget
     wanted: Sequence[int]
@@ -122,8 +131,9 @@ def measure_and_match(
         more: blocks beside those of the public map.
     """
     ground = _ground(context)
-    release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *more(ground)))
-    return _match(context, ground, release, choose)
+    extra = more(ground)
+    release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *extra))
+    return _match(context, ground, extra, release, choose)
 
 
 def _ground(context: Context) -> Ground:
@@ -157,7 +167,11 @@ def _ground(context: Context) -> Ground:
 
 
 def _match(
-    context: Context, ground: Ground, release: Release, choose: Callable[[Candidates, Measured], Choice]
+    context: Context,
+    ground: Ground,
+    more: tuple[Block, ...],
+    release: Release,
+    choose: Callable[[Candidates, Measured], Choice],
 ) -> Rows:
     """Everything after the release: post-processing."""
     task, map_ = context.task, ground.map_
@@ -175,7 +189,7 @@ def _match(
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, teacher, spoken)
     candidates = waves.write(wanted, factor, ground.public, ground.encoded)
-    choice = choose(candidates, Measured(ground, release, target, wanted))
+    choice = choose(candidates, Measured(ground, more, release, target, wanted))
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
     # Repeats rows only when the model wrote too few texts.

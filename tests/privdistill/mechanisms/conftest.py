@@ -62,7 +62,7 @@ def make_request(classes: tuple[str, ...] = ("a", "b", "c"), other: int | None =
             TokenBlock(1.2, columns, VOCABULARY),
             OpeningBlock(1.1, columns, VOCABULARY, 3),
             LengthBlock(0.5, (2, 4, 8, 12)),
-            HeadGradientBlock(0.8, centre, basis, 0.9, rng.normal(size=(len(classes), 5)), 0.6),
+            HeadGradientBlock(0.8, centre, basis, 0.9, rng.normal(size=(2, len(classes), 5)), 0.6),
         ),
     )
 

@@ -1,0 +1,117 @@
+"""Gradient matching by selection: rows on which public heads get the gradient that the private records give them.
+
+The target is the noised sum, class by class, of clipped per-record gradients of a linear head at several public
+checkpoints, one long vector (as in dataset condensation, Zhao, Mopuri & Bilen 2021, arXiv:2006.05929, whose cosine DiLM
+uses for text). Candidates are taken greedily by the cosine of what was taken so far with the target, or by the weights
+of a Frank-Wolfe solution; the one that comes closer is kept. It does not know texts, nor how the target was released.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from privdistill.features.blocks import clip, head_gradient
+from privdistill.mechanisms.release import FloatArray, IntArray
+
+__all__ = ["cosine", "frank_wolfe", "gradients_of", "greedy_cosine", "heaviest", "public_checkpoints", "shrunk"]
+
+_RATE = 4.0
+"""Of gradient descent on the public pool; features have norms below one, so it is stable."""
+_CHECKPOINTS = (0, 8, 64)
+"""Steps after which a checkpoint is kept: nothing learnt, a little, most of it."""
+
+
+def public_checkpoints(features: FloatArray, labels: IntArray, classes: int) -> FloatArray:
+    """Heads (R, K, d + 1) on their way through gradient descent on public features (n, d) and prompt labels (n,)."""
+    x = np.hstack([features, np.ones((len(features), 1))])
+    goal = np.eye(classes)[labels]  # (n, K)
+    weights, kept = np.zeros((classes, x.shape[1])), []
+    for step in range(_CHECKPOINTS[-1] + 1):
+        if step in _CHECKPOINTS:
+            kept.append(weights.copy())
+        scores = x @ weights.T
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights -= _RATE * (odds / odds.sum(axis=1, keepdims=True) - goal).T @ x / len(x)
+    return np.stack(kept)
+
+
+def gradients_of(features: FloatArray, labels: IntArray, checkpoints: FloatArray, bound: float) -> FloatArray:
+    """Clipped gradients (n, R K (d + 1)) of candidates (n, d): the map that private records went through."""
+    width = int(np.prod(checkpoints.shape))
+    rows = [
+        clip(head_gradient(np.append(h, 1.0), int(y), checkpoints), bound)
+        for h, y in zip(features, labels, strict=True)
+    ]
+    return np.stack(rows) if rows else np.zeros((0, width))
+
+
+def shrunk(target: FloatArray, prior: FloatArray, noise: float) -> FloatArray:
+    """James-Stein: the noised target (D,) drawn to a public prior by the part of their distance that noise explains."""
+    away = target - prior
+    kept = max(0.0, 1 - target.size * noise**2 / max(float(away @ away), 1e-300))
+    return prior + kept * away
+
+
+def cosine(taken: FloatArray, target: FloatArray) -> float:
+    """Cosine of the sum of the rows taken (m, D) with the target (D,)."""
+    total = taken.sum(axis=0)
+    scale = float(np.linalg.norm(total) * np.linalg.norm(target))
+    return float(total @ target) / scale if scale > 0 else 0.0
+
+
+def greedy_cosine(
+    gradients: FloatArray,
+    target: FloatArray,
+    count: int,
+    *,
+    accept: Callable[[int], bool] = lambda _: True,
+) -> list[int]:
+    """Indices of at most `count` candidates (n, D); each step takes the one that brings the sum's cosine highest."""
+    norms = np.einsum("ij,ij->i", gradients, gradients)  # (n,)
+    towards = gradients @ target  # (n,)
+    overlap = np.zeros(len(gradients))  # (n,) with what was taken
+    length, along = 0.0, 0.0
+    alive = np.ones(len(gradients), dtype=bool)
+    taken: list[int] = []
+    while len(taken) < count and alive.any():
+        longer = np.maximum(length + 2 * overlap + norms, 1e-300)  # squared norm of the sum with each candidate
+        best = int(np.argmax(np.where(alive, (along + towards) / np.sqrt(longer), -np.inf)))
+        alive[best] = False
+        if accept(best):
+            taken.append(best)
+            length, along = float(longer[best]), along + float(towards[best])
+            overlap += gradients @ gradients[best]
+    return taken
+
+
+def frank_wolfe(gradients: FloatArray, target: FloatArray, steps: int) -> FloatArray:
+    """Weights (n,) on the simplex whose mean gradient comes close to the target: conditional gradient, line search."""
+    weights = np.zeros(len(gradients))
+    if not len(gradients):
+        return weights
+    first = int(np.argmax(gradients @ target))
+    weights[first] = 1.0
+    mean = gradients[first].copy()
+    for _ in range(steps):
+        gap = target - mean
+        best = int(np.argmax(gradients @ gap))
+        move = gradients[best] - mean
+        size = float(move @ move)
+        step = min(1.0, float(gap @ move) / size) if size > 0 else 0.0
+        if step <= 1e-12:
+            break
+        weights *= 1 - step
+        weights[best] += step
+        mean += step * move
+    return weights
+
+
+def heaviest(weights: FloatArray, count: int, *, accept: Callable[[int], bool] = lambda _: True) -> list[int]:
+    """Indices of at most `count` candidates of positive weight, heaviest first."""
+    taken: list[int] = []
+    for i in np.argsort(-weights, kind="stable"):
+        if len(taken) == count or weights[i] <= 0:
+            break
+        if accept(int(i)):
+            taken.append(int(i))
+    return taken
