@@ -27,7 +27,17 @@ from privdistill.synthesis.selection import Candidates, select
 from privdistill.synthesis.teacher import fit_teacher
 from privdistill.synthesis.waves import Waves
 
-__all__ = ["STATISTIC", "Choice", "DistributionRecipe", "Ground", "Measured", "herded", "measure_and_match"]
+__all__ = [
+    "STATISTIC",
+    "Choice",
+    "DistributionRecipe",
+    "Ground",
+    "Measured",
+    "herded",
+    "make_ground",
+    "match",
+    "measure_and_match",
+]
 
 STATISTIC = "statistic"
 """Plan name of the one statistic."""
@@ -65,17 +75,17 @@ class Measured:
 
     Attributes:
         ground: public.
-        more: the blocks that were measured beside those of the public map.
         release: the noised statistic.
         target: the same, read.
         wanted: rows of each class.
+        more: the blocks that were measured beside those of the public map.
     """
 
     ground: Ground
-    more: tuple[Block, ...]
     release: Release
     target: NoisyTarget
     wanted: Sequence[int]
+    more: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,13 +140,13 @@ def measure_and_match(
         choose: the matcher.
         more: blocks beside those of the public map.
     """
-    ground = _ground(context)
+    ground = make_ground(context)
     extra = more(ground)
     release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *extra))
-    return _match(context, ground, extra, release, choose)
+    return match(context, ground, release, choose, extra)
 
 
-def _ground(context: Context) -> Ground:
+def make_ground(context: Context) -> Ground:
     """Everything before the release: public."""
     task = context.task
     labels = task.labels if task.labelled and task.labels else None
@@ -166,12 +176,12 @@ def _ground(context: Context) -> Ground:
     return Ground(rule, words, public, encoded, map_)
 
 
-def _match(
+def match(
     context: Context,
     ground: Ground,
-    more: tuple[Block, ...],
     release: Release,
     choose: Callable[[Candidates, Measured], Choice],
+    more: tuple[Block, ...] = (),
 ) -> Rows:
     """Everything after the release: post-processing."""
     task, map_ = context.task, ground.map_
@@ -189,7 +199,7 @@ def _match(
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, teacher, spoken)
     candidates = waves.write(wanted, factor, ground.public, ground.encoded)
-    choice = choose(candidates, Measured(ground, more, release, target, wanted))
+    choice = choose(candidates, Measured(ground, release, target, wanted, more))
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
     # Repeats rows only when the model wrote too few texts.
