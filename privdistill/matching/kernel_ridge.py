@@ -37,9 +37,10 @@ class Moments:
     """What the outer loss needs of the records.
 
     Attributes:
-        second: (D, D) mean of x xᵀ, positive semi-definite.
+        second: (D, D) mean of x xᵀ plus `ridge` times the identity: what the noise may hide is held against weights.
         cross: (D, K) mean of x e_yᵀ.
-        ridge: per row; the spectral norm that the noise of `second` is expected to have, or a little more than zero.
+        ridge: the spectral norm that the noise of `second` is expected to have, or a little more than zero; per row of
+            the inner regression too.
     """
 
     second: FloatArray
@@ -48,8 +49,8 @@ class Moments:
 
     @property
     def best(self) -> FloatArray:
-        """Weights (D, K) that minimise the outer loss, as far as the noise lets one know."""
-        return np.asarray(np.linalg.solve(self.second + self.ridge * np.eye(len(self.second)), self.cross))
+        """Weights (D, K) that minimise the outer loss."""
+        return np.asarray(np.linalg.solve(self.second, self.cross))
 
 
 def with_bias(features: FloatArray) -> FloatArray:
@@ -68,7 +69,8 @@ def read_moments(release: Release, target: NoisyTarget) -> Moments:
     second[:d, :d] += (vectors * np.maximum(values, 0.0)) @ vectors.T
     # Off-diagonal noise is 1/sqrt 2 of a cell's: a symmetric Gaussian matrix of norm sqrt(2 d) times the deviation.
     spectral = release.noise["second"] * np.sqrt(2 * d) / total
-    return Moments(second, means.T * shares, max(_LEAST_RIDGE, float(spectral)))
+    ridge = max(_LEAST_RIDGE, float(spectral))
+    return Moments(second + ridge * np.eye(d + 1), means.T * shares, ridge)
 
 
 def ridge_weights(features: FloatArray, labels: FloatArray, ridge: float) -> FloatArray:
@@ -78,7 +80,7 @@ def ridge_weights(features: FloatArray, labels: FloatArray, ridge: float) -> Flo
 
 
 def outer_loss(weights: FloatArray, moments: Moments) -> float:
-    """L: mean squared error of the weights on the records, estimated from the noised moments (1 for zero weights)."""
+    """L: mean squared error of the weights on the records by the noised moments, ridge included; 1 for zero weights."""
     fit = np.sum(weights * (moments.second @ weights)) - 2 * np.sum(weights * moments.cross)
     return float(fit + 1)
 

@@ -190,6 +190,7 @@ _BUILT_IN = {
     "gradient": "privdistill.recipes.gradient:GradientRecipe",
     "metamodel": "privdistill.recipes.metamodel:MetamodelRecipe",
     "passthrough": "privdistill.recipes.passthrough:PassthroughRecipe",
+    "trajectory": "privdistill.recipes.trajectory:TrajectoryRecipe",
 }
 _GROUP = "privdistill.recipes"
 

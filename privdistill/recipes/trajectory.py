@@ -1,0 +1,106 @@
+"""Recipe `trajectory`: rows on which a classifier walks the way that a DP-SGD expert walked on the private records.
+
+Part of the budget buys the statistic of `distribution`, which steers the language model and fixes the public map; the
+rest trains one linear head on the mapped records with DP-SGD, every iterate of which comes out. Rows are chosen from
+the candidates so that training on them follows the expert's segments; the expert also gives the soft labels.
+
+It does not know private text: it sees releases.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from privdistill.matching.kernel_ridge import with_bias
+from privdistill.matching.trajectories import follow, head_probabilities, read_segments, segment_distance
+from privdistill.mechanisms.release import ExpertRequest, Release, StatisticRequest
+from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
+from privdistill.recipes.distribution import (
+    STATISTIC,
+    Choice,
+    DistributionRecipe,
+    Ground,
+    Measured,
+    make_ground,
+    match,
+)
+from privdistill.synthesis.near_duplicates import NearDuplicates
+from privdistill.synthesis.selection import Candidates, filled
+
+__all__ = ["EXPERT", "TrajectoryRecipe", "expert_request", "following"]
+
+EXPERT = "expert"
+_EXPERT_SHARE = 0.4
+_STEPS = 100
+_BATCH = 1024.0
+_SAMPLE_RATES = (0.02, 0.3)
+_UNKNOWN_SIZE_RATE = 0.1
+_LEARNING_RATE = 4.0
+"""Features have norms below 1.4, so plain gradient descent on the cross-entropy is stable."""
+_MAX_GRAD_NORM = 1.0
+_SEGMENTS = 5
+
+
+class TrajectoryRecipe:
+    """One DP-SGD expert run, matched by segments."""
+
+    name = "trajectory"
+
+    def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
+        """The statistic, and one DP-SGD run whose batches hold about a thousand units if the declared size is right."""
+        rate = float(np.clip(_BATCH / task.size, *_SAMPLE_RATES)) if task.size else _UNKNOWN_SIZE_RATE
+        return (
+            PlannedMechanism(STATISTIC, "gaussian", 1 - _EXPERT_SHARE),
+            PlannedMechanism(EXPERT, "sampled-gaussian", _EXPERT_SHARE, rate, _STEPS),
+        )
+
+    def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
+        """That of the statistic."""
+        return DistributionRecipe().noise_floor(task, noise_multipliers)
+
+    def run(self, context: Context) -> RecipeRun:
+        """Measure, train the expert, then generate and follow it."""
+        ground = make_ground(context)
+        release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
+        expert = yield expert_request(ground, release)
+        return match(context, ground, release, partial(following, expert=expert))
+
+
+def expert_request(ground: Ground, release: Release) -> ExpertRequest:
+    """A head that starts at zero; batches are expected from the *noised* number of units."""
+    moment, names = ground.map_.moment, ground.rule.names
+    units = release.payload.get("units", release.block("count"))
+    return ExpertRequest(
+        EXPERT,
+        ground.rule,
+        moment.centre,
+        moment.basis,
+        moment.clip,
+        np.zeros((len(names), moment.basis.shape[1] + 1)),
+        _MAX_GRAD_NORM,
+        max(1.0, float(units.sum())),
+        _LEARNING_RATE,
+    )
+
+
+def following(candidates: Candidates, measured: Measured, *, expert: Release) -> Choice:
+    """Trajectory matching."""
+    iterates = expert.block("iterates")
+    segments = read_segments(
+        iterates,
+        _SEGMENTS,
+        rate=_LEARNING_RATE,
+        bound=_MAX_GRAD_NORM,
+        noise=expert.noise["iterates"],
+    )
+    features, seen = with_bias(candidates.means), NearDuplicates()
+    chosen = follow(
+        features, candidates.labels, segments, measured.wanted, accept=lambda i: seen.add(candidates.texts[i])
+    )
+    rows, owners = filled(candidates, measured.wanted, chosen, [int(candidates.labels[i]) for i in chosen], seen)
+    facts = {
+        "segment_distance": round(segment_distance(features[rows], owners, segments), 4),
+        "segment_noise_share": [round(float(share), 4) for share in segments.noise_share],
+    }
+    return Choice(rows, owners, head_probabilities(features[rows], segments.middles[-1]), facts)
