@@ -9,13 +9,14 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench clean
+.PHONY: help setup demo test check fix bench bench-audit clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
 	@echo "make test    the tests"
 	@echo "make check   formatting, lint, types, import rules"
 	@echo "make bench   quality against real data (long)"
+	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
 
 $(READY): pyproject.toml constraints.txt
@@ -59,6 +60,9 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-audit: $(READY)
+	$(BIN)/python -m benchmarks.audit $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -119,11 +119,13 @@ def _matrix(spelling: Spelling, weight: npt.NDArray[np.float32], begin: int, end
         (np.sqrt(weight[buckets[kept]]), (document[kept], buckets[kept])), shape=(end - begin, len(weight))
     )
     matrix.sum_duplicates()
+    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1), np.float32).reshape(-1))
+    matrix.data /= np.repeat(np.maximum(norms, np.float32(1e-9)), np.diff(matrix.indptr))
     return matrix
 
 
 def _best(overlap: sparse.csr_matrix, begin: int, texts: list[str]) -> tuple[IntArray, IntArray]:
-    """The best few candidates of each record, by weighted overlap."""
+    """The best few candidates of each record, by cosine: a giant row that holds everything must not crowd them out."""
     sizes = np.diff(overlap.indptr)
     records = np.repeat(np.arange(overlap.shape[0], dtype=np.int64), sizes)
     long = np.array([len(text) >= _SHORTEST for text in texts[begin : begin + overlap.shape[0]]], np.bool_)

@@ -140,6 +140,15 @@ def test_what_the_public_says_is_no_survivor() -> None:
     assert not surviving(ours, np.array([0]), theirs, public, (4,), (1,)).flags.any()
 
 
+def test_giant_rows_cannot_hide_near_copies(rng: np.random.Generator) -> None:
+    """Rows that hold every record share more with each of them than its own near-copy does."""
+    records = sentences(120, seed=41)
+    copies = list(changed_words([text.split() for text in records[:40]], rng, every=5))
+    giants = [" ".join(records[i] for i in rng.permutation(120)) for _ in range(4)]
+    found = nearest(spell(records), spell(giants + copies))
+    assert (found.row[:40] == np.arange(40) + 4).mean() > 0.9
+
+
 def test_nearest_finds_what_brute_force_finds(rng: np.random.Generator) -> None:
     source = sentences(150, seed=21)
     altered = list(changed_words([text.split() for text in source[:40]], rng))
