@@ -18,8 +18,9 @@ from audits.errors import BadInputError
 
 __all__ = ["main"]
 
-_COMMANDS = {"checks": "audits.commands.checks"}
+_COMMANDS = {"checks": "audits.commands.checks", "schema": "audits.commands.schema"}
 """Sub-commands: the module whose `main(arguments)` returns the exit code."""
+_FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 _EXIT = {"pass": 0, "fail": 10, "inconclusive": 3}
 _EPILOG = """\
 verdict and exit code
@@ -37,6 +38,12 @@ examples
 
 other commands
   python -m audits checks list | explain ID     the checks; what one does, how it can be wrong, what to do
+  python -m audits schema NAME                  JSON Schema of audit.json, its public form, or claim.json
+
+formats and views
+  text and json show everything (the internal view), text only on a terminal; junit, sarif, github and markdown show the
+  public view: satisfied, violated or not run per check, and no number computed from records. The exit code never
+  depends on the format. --output github="$GITHUB_STEP_SUMMARY" appends; other files are replaced.
 
 DIR/audit.json is written last and at once. It names no text: units appear as keyed hashes.
 """
@@ -80,10 +87,15 @@ def _audit(options: argparse.Namespace) -> int:
         raise BadInputError(f"--out {out.name} is not a folder")
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # small vectors: more threads only wait for each other
+    from audits.disclosure import disclose, refuse_unless_private
     from audits.evidence import Settings
-    from audits.examination import Request, examine
-    from audits.render import canonical, text
+    from audits.examination import Request, examine, read
+    from audits.render import canonical, formats, output
 
+    if options.show_private:
+        refuse_unless_private(sys.stdout)
+    inputs = (options.synthetic, options.source, options.holdout, options.claim, options.reference, options.split_key)
+    targets = output.targets(options.output, [path for path in inputs if path is not None])
     (out / "audit.json").unlink(missing_ok=True)  # an audit that ends early must not leave an older answer behind
     request = Request(
         synthetic=options.synthetic,
@@ -104,9 +116,15 @@ def _audit(options: argparse.Namespace) -> int:
     report = examine(request, _progress if sys.stderr.isatty() and not options.quiet else lambda step, share: None)
     try:
         canonical.write(report, out)
+        for target in targets:
+            name = options.view or formats.default_view(target.format)
+            output.write(target, formats.render(report, target.format, name))
     except OSError as error:
-        raise BadInputError(f"cannot write to --out {out.name}: {error.strerror or type(error).__name__}") from None
-    sys.stdout.write(canonical.dumps(report) if options.json else text.render(report))
+        raise BadInputError(f"cannot write to --out or --output: {error.strerror or type(error).__name__}") from None
+    view = options.view or formats.default_view(options.format, terminal=sys.stdout.isatty())
+    sys.stdout.write(formats.render(report, options.format, view))
+    if options.show_private:
+        sys.stdout.write("\n" + disclose(report, read(request)[0]))
     return _EXIT[report.verdict]
 
 
@@ -180,7 +198,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for audit.json")
-    output.add_argument("--json", action="store_true", help="print audit.json instead of the summary")
+    output.add_argument("--format", choices=_FORMATS, default="text", help="what is printed on stdout (default: text)")
+    output.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+    output.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="FORMAT=FILE",
+        help="write a further rendering to a file; may be repeated",
+    )
+    output.add_argument(
+        "--view", choices=("public", "internal"), help="what renderings show (default: by format, see below)"
+    )
+    output.add_argument(
+        "--show-private",
+        action="store_true",
+        help="also print the records that findings point at; at a terminal only",
+    )
     output.add_argument("--quiet", action="store_true", help="no progress on a terminal")
     output.add_argument("--no-plug-ins", action="store_true", help="run the shipped checks only")
     return parser

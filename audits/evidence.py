@@ -190,24 +190,33 @@ class Evidence:
         last = np.searchsorted(self.source.unit_of, chosen, side="right")
         return chosen, first + rng.integers(0, last - first)
 
-    def worst(self, scores: FloatArray, rows: IntArray, most: int = 5) -> tuple[WorstCase, ...]:
+    def pointer(self, unit: int) -> str:
+        """Return the keyed hash under which a unit may appear in a report."""
+        return redact(self.source.names[unit], self._key)
+
+    def worst(
+        self, scores: FloatArray, rows: IntArray, spans: tuple[IntArray, IntArray] | None = None, most: int = 5
+    ) -> tuple[WorstCase, ...]:
         """Return redacted pointers to the records with the largest positive scores.
 
         Args:
             scores: per record.
             rows: per record, a distinct synthetic text that it resembles, or -1.
+            spans: per record, first word and number of words of the match in that text.
             most: how many.
         """
         order = np.argsort(-scores, kind="stable")[:most]
         cases = []
         for record in order[scores[order] > 0]:
-            unit = int(self.source.unit_of[record])
+            unit, placed = int(self.source.unit_of[record]), rows[record] >= 0
             cases.append(
                 WorstCase(
-                    unit=redact(self.source.names[unit], self._key),
+                    unit=self.pointer(unit),
                     side="train" if self.source.train[unit] else "holdout",
-                    synthetic_row=int(self.synthetic.row[rows[record]]) if rows[record] >= 0 else None,
+                    synthetic_row=int(self.synthetic.row[rows[record]]) if placed else None,
                     score=round(float(scores[record]), 4),
+                    offset=int(spans[0][record]) if spans is not None and placed else None,
+                    length=int(spans[1][record]) if spans is not None and placed else None,
                 )
             )
         return tuple(cases)

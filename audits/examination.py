@@ -23,7 +23,7 @@ from audits.registry import Check, Outcome, load
 from audits.split import read_split_key, verify_split
 from audits.statistics.holm import holm
 
-__all__ = ["Request", "examine"]
+__all__ = ["Request", "examine", "read"]
 
 _LIBRARIES = ("dp-accounting", "numpy", "pyarrow", "pydantic", "rapidfuzz", "scipy")
 _SHARED = 0.01
@@ -67,7 +67,7 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
         raise BadInputError(
             f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         )
-    evidence, inputs = _read(request)
+    evidence, inputs = read(request)
     outcomes: dict[str, Outcome | str] = {}
     for number, check in enumerate(checks):
         progress(f"{check.id} {check.name}", (number + 1) / (len(checks) + 2))
@@ -95,7 +95,12 @@ def _version() -> str:
         return "0+unknown"
 
 
-def _read(request: Request) -> tuple[Evidence, Inputs]:
+def read(request: Request) -> tuple[Evidence, Inputs]:
+    """Read the files of a request.
+
+    Raises:
+        BadInputError: an input cannot be audited as given.
+    """
     unit = [request.unit_column] if request.unit_column else []
     label = [request.label_column] if request.label_column else []
     source_columns = [request.text_column, *unit, *label]

@@ -24,10 +24,14 @@ __all__ = [
     "Model",
     "Power",
     "ProfilePoint",
+    "PublicFinding",
+    "PublicOutcome",
+    "PublicReport",
     "SideCount",
     "Status",
     "ThreatModel",
     "Verdict",
+    "ViewName",
     "WorstCase",
 ]
 
@@ -36,6 +40,8 @@ AUDIT_SCHEMA = "privdistill.audit/v1"
 
 Status = Literal["pass", "fail", "inconclusive", "error", "skipped"]
 Verdict = Literal["pass", "fail", "inconclusive"]
+PublicOutcome = Literal["satisfied", "violated", "not run"]
+ViewName = Literal["public", "internal"]
 ThreatModel = Literal["T0", "T1", "T2", "T3", "T4", "none"]
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -195,6 +201,10 @@ class WorstCase(_Frozen):
     side: Literal["train", "holdout"]
     synthetic_row: Count | None
     score: float
+    offset: Count | None = None
+    """Words of that row before the match, as the examiner counts words; None where a match has no one place."""
+    length: Count | None = None
+    """Words of the match."""
 
 
 class Finding(_Frozen):
@@ -254,3 +264,27 @@ class AuditReport(_Frozen):
     verdict: Verdict
     plug_ins: tuple[str, ...] = ()
     libraries: dict[str, str] = {}
+
+
+class PublicFinding(_Frozen):
+    """What may be published of a finding: no estimate, no count, no pointer."""
+
+    id: str
+    name: str
+    title: str
+    threat_model: ThreatModel
+    tier: Literal["claim", "core", "encoder", "canary", "model"]
+    required: bool
+    outcome: PublicOutcome
+    """`not run` covers skipped, crashed and undecided checks alike."""
+
+
+class PublicReport(_Frozen):
+    """What may be published of audit.json."""
+
+    schema_: Literal["privdistill.audit-public/v1"] = Field(default="privdistill.audit-public/v1", alias="schema")
+    examiner_version: str
+    synthetic_sha256: str
+    claim_sha256: str | None
+    verdict: Verdict
+    findings: tuple[PublicFinding, ...]

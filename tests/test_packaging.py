@@ -37,6 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_both_packages_and_the_policies(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"privdistill/_policies/{name}" for name in POLICIES} <= names
+    assert {f"audits/schemas/{name}.json" for name in ("audit-v1", "audit-public-v1", "claim-v1")} <= names
     pages = {path.name for path in (ROOT / "docs" / "checks").glob("*.md")}
     assert {f"audits/_pages/{name}" for name in pages} <= names
     for package in ("privdistill", "audits"):

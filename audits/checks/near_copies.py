@@ -46,7 +46,11 @@ def near_copies(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         what="units have a synthetic row of similarity 0.8 or more",
         leak=Leak("copied with one word in twelve changed", _flags(again.similarity)),
         rng=rng,
-        worst_cases=evidence.worst(np.where(found.similarity >= 0.8, found.similarity, 0.0), found.row),
+        worst_cases=evidence.worst(
+            np.where(found.similarity >= 0.8, found.similarity, 0.0),
+            found.row,
+            (np.zeros_like(found.row), evidence.synthetic_tokens.lengths[found.row]),
+        ),
         estimates=_distances(evidence, np.asarray(evidence.by_unit(found.similarity), np.float64), rng),
         notes=(
             f"{compared} of {len(source.texts)} source records had a candidate row; the others share no rare "

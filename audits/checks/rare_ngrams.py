@@ -49,6 +49,7 @@ def rare_ngrams(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         worst_cases=evidence.worst(
             np.where(np.diff(unit_of, prepend=-1) != 0, found.flags[unit_of].sum(axis=1), 0).astype(np.float64),
             found.row[unit_of],
+            (found.offset[unit_of], found.matched[unit_of]),
         ),
         estimates={"survivors_of_one_unit": rate(alone, len(found.behind))} if len(found.behind) else {},
         notes=(

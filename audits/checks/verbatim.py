@@ -55,7 +55,9 @@ def verbatim(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         what="units share a run of words that nobody else uses with a synthetic row",
         leak=Leak("copied verbatim", _flags(again)),
         rng=rng,
-        worst_cases=evidence.worst(np.where(runs.bits >= _BITS[0], runs.bits, 0.0), runs.row),
+        worst_cases=evidence.worst(
+            np.where(runs.bits >= _BITS[0], runs.bits, 0.0), runs.row, (runs.offset, runs.matched)
+        ),
         notes=(_coverage(evidence),),
     )
     return _plain_copy(evidence, outcome)

@@ -30,6 +30,8 @@ class SharedRuns:
         length: tokens of the longest shared run, to the step of the ladder below.
         equal: the whole record, folded, is a whole synthetic row.
         row: a synthetic document that holds the dearest run (or equals the record); -1 for none.
+        offset: tokens of that document before the run.
+        matched: tokens of that run.
         self_bits: surprisal of the whole record: what a full copy would score.
     """
 
@@ -37,6 +39,8 @@ class SharedRuns:
     length: IntArray
     equal: BoolArray
     row: IntArray
+    offset: IntArray
+    matched: IntArray
     self_bits: FloatArray
 
 
@@ -45,6 +49,7 @@ def shared_runs(source: Tokens, synthetic: Tokens, surprisal: FloatArray) -> Sha
     count = source.documents
     total = np.concatenate([np.zeros(1), np.cumsum(surprisal)])
     bits, length, row = np.zeros(count), np.zeros(count, np.int64), np.full(count, -1, np.int64)
+    offset, matched = np.zeros(count, np.int64), np.zeros(count, np.int64)
     document_of, synthetic_document = source.document_of, synthetic.document_of
     alive = np.ones(len(source.ids), np.bool_)
     for ours, theirs in zip(hash_ladder(source, LADDER), hash_ladder(synthetic, LADDER), strict=False):
@@ -63,10 +68,14 @@ def shared_runs(source: Tokens, synthetic: Tokens, surprisal: FloatArray) -> Sha
         length[held] = ours.n
         better = worth[leads] > bits[held]
         bits[held[better]] = worth[leads][better]
-        row[held[better]] = synthetic_document[theirs.places[first[leads[better]]]]
+        found = theirs.places[first[leads[better]]]
+        row[held[better]] = synthetic_document[found]
+        offset[held[better]] = found - synthetic.starts[synthetic_document[found]]
+        matched[held[better]] = ours.n
     equal, where = _equal(source, synthetic)
     row = np.where(equal, where, row)
-    return SharedRuns(bits, length, equal, row, total[source.starts[1:]] - total[source.starts[:-1]])
+    offset, matched = np.where(equal, 0, offset), np.where(equal, source.lengths, matched)
+    return SharedRuns(bits, length, equal, row, offset, matched, total[source.starts[1:]] - total[source.starts[:-1]])
 
 
 def _equal(source: Tokens, synthetic: Tokens) -> tuple[BoolArray, IntArray]:

@@ -24,12 +24,16 @@ class Survivors:
 
     Attributes:
         flags: (units, orders x frequencies), orders outermost.
-        row: per unit, a synthetic document that holds one of its survivors, or -1.
+        row: per unit, a synthetic document that holds one of its survivors (of the longest order), or -1.
+        offset: tokens of that document before the survivor.
+        matched: tokens of that survivor.
         behind: unit frequency of each distinct surviving n-gram of the longest order.
     """
 
     flags: BoolArray
     row: IntArray
+    offset: IntArray
+    matched: IntArray
     behind: IntArray
 
 
@@ -53,7 +57,7 @@ def surviving(
     """
     units = int(unit_of[-1]) + 1
     flags = np.zeros((units, len(orders) * len(frequencies)), np.bool_)
-    row = np.full(units, -1, np.int64)
+    row, offset, matched = np.full(units, -1, np.int64), np.zeros(units, np.int64), np.zeros(units, np.int64)
     behind = np.zeros(0, np.int64)
     owner, document = np.repeat(unit_of, source.lengths), synthetic.document_of
     public = hash_ladder(reference, orders) if reference is not None else (None for _ in orders)
@@ -64,7 +68,7 @@ def surviving(
         if known is not None:
             private = np.isin(ours.hashes[shared], known.hashes, invert=True)
             shared, first = shared[private], first[private]
-        hashes, held, place = ours.hashes[shared], owner[ours.places[shared]], document[theirs.places[first]]
+        hashes, held, place = ours.hashes[shared], owner[ours.places[shared]], theirs.places[first]
         order = np.lexsort((held, hashes))
         new = np.ones(len(order), np.bool_)
         new[1:] = np.diff(hashes[order]) != 0
@@ -76,5 +80,7 @@ def surviving(
         for step, most in enumerate(frequencies):
             flags[held[order][frequency <= most], number * len(frequencies) + step] = True
         rare = order[frequency <= frequencies[-1]]
-        row[held[rare]] = place[rare]
-    return Survivors(flags, row, behind)
+        row[held[rare]] = document[place[rare]]
+        offset[held[rare]] = place[rare] - synthetic.starts[document[place[rare]]]
+        matched[held[rare]] = ours.n
+    return Survivors(flags, row, offset, matched, behind)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from audits.checks.membership import _order, _tops
-from audits.examination import Request, _findings, _read, _run, examine
+from audits.examination import Request, _findings, _run, examine, read
 from audits.features.alignment import nearest, spell
 from audits.features.likelihood import likelihood_ratio
 from audits.features.rarity import rarity
@@ -77,7 +77,7 @@ def _request(folder: Path, corpora: Corpora, seed: int) -> Request:
 def _tested(request: Request) -> tuple[Any, ...]:
     """The product's checks and correction, without the power of those that do not fail."""
     checks, _ = load(plug_ins=False)
-    evidence, inputs = _read(request)
+    evidence, inputs = read(request)
     outcomes: dict[str, Outcome | str] = {}
     for check in checks:
         outcome = _run(check, evidence, request.seed, inputs)

@@ -1,6 +1,7 @@
 """`python -m audits` from outside: exit codes, files, silence about texts, the same bytes for the same seed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ HEAVY = ("numpy", "scipy", "sklearn", "torch", "pyarrow", "opacus", "privdistill
 
 
 def arguments(files: dict[str, Path], *more: object) -> list[object]:
-    return [part for name, path in files.items() for part in (f"--{name}", path)] + ["--no-plug-ins", *more]
+    given = [part for name, path in files.items() for part in (f"--{name}", path)]
+    return [*given, "--no-plug-ins", "--view", "internal", *more]
 
 
 def test_importing_and_help_load_nothing_heavy() -> None:
@@ -102,7 +104,29 @@ def test_exit_code_zero_three_and_the_same_bytes(tmp_path: Path) -> None:
     done = command(*arguments(files, "--out", tmp_path / "e"))
     assert done.returncode == 3
     assert "INCONCLUSIVE" in done.stdout
-    assert "holdout    none given" in done.stdout
+    assert re.search(r"^holdout +none given$", done.stdout, re.MULTILINE)
+
+
+def test_formats_and_views_from_outside(files: dict[str, Path], corpora: Corpora, tmp_path: Path) -> None:
+    """One audit, all formats to files, the public view in a pipe; the exit code is that of the verdict."""
+    files["synthetic"] = write_jsonl(tmp_path / "copy.jsonl", corpora.train[:300])
+    given = [part for name, path in files.items() for part in (f"--{name}", path)] + ["--no-plug-ins"]
+    summary = write(tmp_path / "step.md", b"earlier\n")
+    outputs = [tmp_path / "a.xml", tmp_path / "a.sarif", tmp_path / "a.md"]
+    line = [*given, "--out", tmp_path / "out", "--require", "PD201", "--format", "sarif"]
+    for format, file in zip(("junit", "sarif", "markdown"), outputs, strict=True):
+        line += ["--output", f"{format}={file}"]
+    done = command(*line, "--output", f"github={summary}")
+    assert done.returncode == 10, done.stderr
+    assert done.stdout == outputs[1].read_text()
+    assert summary.read_text().startswith("earlier\n## Audit")
+    audit = json.loads((tmp_path / "out" / "audit.json").read_text())
+    everything = done.stdout + summary.read_text() + "".join(file.read_text() for file in outputs)
+    pointers = [case["unit"] for found in audit["findings"] for case in found["worst_cases"]]
+    assert pointers
+    assert not [pointer for pointer in pointers if pointer in everything]
+    assert str(audit["inputs"]["train"]["units_used"]) not in everything
+    assert sorted(path.name for path in tmp_path.glob(".audit-*")) == []
 
 
 def test_a_claim_of_another_file_is_a_fail(corpora: Corpora, files: dict[str, Path], tmp_path: Path) -> None:
@@ -130,6 +154,9 @@ BAD = {
     "split key": (lambda f, t: f | {"split-key": write(t / "k", b"secretword")}, "64 hexadecimal digits"),
     "huge": (lambda f, t: f | {"max-megabytes": 0}, "raise --max-megabytes"),
     "canaries": (lambda f, t: f | {"canaries": t / "x"}, "--canaries is not supported"),
+    "unknown format": (lambda f, t: f | {"output": "pdf=x"}, "is not FORMAT=FILE"),
+    "output over an input": (lambda f, t: f | {"output": f"junit={f['source']}"}, "is an input of this audit"),
+    "output nowhere": (lambda f, t: f | {"output": f"junit={t}/no/x.xml"}, "a folder that is there"),
     "unknown check": (lambda f, t: f | {"require": "PD999"}, "unknown checks: PD999"),
 }
 

@@ -1,4 +1,4 @@
-"""`python -m audits checks`: every check is listed, and explained from a page that is there."""
+"""`python -m audits checks` and `schema`: every check listed and explained, every file described."""
 
 import json
 
@@ -6,6 +6,9 @@ import pytest
 
 from audits import registry
 from audits.commands import checks as command
+from audits.commands import schema as schemas
+from audits.findings import AuditReport
+from tests.audits.conftest import Audit
 from tests.conftest import ROOT
 
 
@@ -38,3 +41,29 @@ def test_a_check_without_a_page_is_explained_by_its_module() -> None:
     assert (
         command.page(registry.Check("A", "a", "?", "T0", "core", first.run, __name__, "# own page")) == "# own page\n"
     )
+
+
+@pytest.mark.parametrize("name", schemas.DOCUMENTS)
+def test_the_published_schema_is_that_of_the_types(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mend with: python -m audits schema NAME > audits/schemas/NAME.json (and a new version if files change)."""
+    published = (ROOT / "audits" / "schemas" / f"{name}.json").read_text()
+    assert schemas.schema(name) == published
+    schemas.main([name])
+    assert capsys.readouterr().out == published
+
+
+def test_a_report_is_valid_under_the_published_schema(audit: Audit) -> None:
+    import jsonschema
+
+    from audits.render.formats import render
+
+    report = audit()
+    for name, view in (("audit-v1", "internal"), ("audit-public-v1", "public")):
+        published = json.loads((ROOT / "audits" / "schemas" / f"{name}.json").read_text())
+        document = json.loads(render(report, "json", view))
+        jsonschema.Draft202012Validator.check_schema(published)
+        jsonschema.validate(document, published)
+        assert document["schema"] == published["$id"]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document | {"extra": 1}, published)
+    assert AuditReport.model_validate_json(render(report, "json", "internal")) == report
