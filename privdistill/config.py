@@ -29,6 +29,8 @@ class Source(_Frozen):
         contribution_bound: at most so many records of one unit are read (1 for records).
         size: declared number of records, used for warnings only.
         holdout: share of units that mechanisms never read and the audit uses as control.
+        cap_epsilon: the most that the source may lose over all its runs, at cap_delta; final once the source is open.
+        cap_delta: see cap_epsilon. None: the ledger's defaults, or what the source was opened with.
     """
 
     path: str
@@ -41,6 +43,8 @@ class Source(_Frozen):
     contribution_bound: Annotated[int, Field(ge=1)] | None = None
     size: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    cap_epsilon: Annotated[float, Field(gt=0.0)] | None = None
+    cap_delta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
 
     @field_validator("labels")
     @classmethod

@@ -56,6 +56,7 @@ def generate(
     """
     from privdistill.accounting.ledger import Ledger
     from privdistill.candidate import write_candidate
+    from privdistill.corpus.fingerprints import fingerprints
     from privdistill.corpus.sides import commitment
     from privdistill.corpus.units import load_sides
     from privdistill.examination import keep_sides
@@ -67,26 +68,28 @@ def generate(
     intent.require_feasible()
     path = locate(source.path, progress)
     book = Ledger(ledger)
-    kept = book.open_source(source.name or str(path.resolve()), unit=source.unit, holdout=source.holdout)
+    name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
+    kept = book.open_source(name, unit=source.unit, holdout=source.holdout, cap=cap)
     sides = load_sides(path, source, kept.key)
-    directory, manifest = RunDirectory.begin(run, config=config, ledger=book.path, source_id=kept.id)
+    attempt = book.attempt(kept, intent.mechanisms, intent.budget, partial(fingerprints, sides))
+    directory, manifest = RunDirectory.begin(run, config=config, ledger=book.address, source_id=kept.id)
     with directory.recording(manifest):
         models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
-        charge = book.charger(kept, manifest.run_id, intent.mechanisms, intent.budget)
-        door = Door(sides.units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
-        task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
-        context = make_context(task, intent.mechanisms, models, config.performance, progress)
-        rows = converse(intent.recipe, context, door.answer)
-        write_candidate(
-            directory,
-            rows,
-            plan=intent,
-            mechanisms=book.mechanisms(manifest.run_id),
-            source_id=kept.id,
-            split_commitment=commitment(kept.key),
-            models=models.named,
-        )
+        with attempt.charging(manifest.run_id) as charge:
+            door = Door(sides.units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
+            task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
+            context = make_context(task, intent.mechanisms, models, config.performance, progress)
+            rows = converse(intent.recipe, context, door.answer)
+            write_candidate(
+                directory,
+                rows,
+                plan=intent,
+                mechanisms=book.mechanisms(manifest.run_id),
+                source_id=kept.id,
+                split_commitment=commitment(kept.key),
+                models=models.named,
+            )
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
         for name in rows.below_noise:

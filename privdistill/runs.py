@@ -102,7 +102,7 @@ class RunDirectory:
 
     @classmethod
     def begin(
-        cls, path: Path | None, *, config: RunConfig, ledger: Path, source_id: str
+        cls, path: Path | None, *, config: RunConfig, ledger: str, source_id: str
     ) -> tuple["RunDirectory", Manifest]:
         """Make the directory of a new run and its first manifest (not yet written: see `recording`).
 
@@ -116,7 +116,7 @@ class RunDirectory:
             status="running",
             process=os.getpid(),
             config=config,
-            ledger=str(ledger.resolve()),
+            ledger=ledger,
             source_id=source_id,
         )
         return cls.create(path, run_id), manifest

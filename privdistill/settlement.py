@@ -101,11 +101,11 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path)
 
 
 def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
+    """What the ledger says; None when it is missing, moved, broken, or does not know the source."""
     manifest = run.manifest()
-    if not Path(manifest.ledger).is_file():
-        return None  # opening it would create an empty one
     try:
-        book = Ledger(manifest.ledger)
+        book = Ledger(manifest.ledger, create=False)
+        book.verify()
         unit = next((unit for id_, _, unit in book.sources() if id_ == manifest.source_id), None)
         total = book.total(manifest.source_id)
         charges = tuple(Mechanism.model_validate(mechanism) for mechanism in book.mechanisms(manifest.run_id))
@@ -120,6 +120,7 @@ def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
         cumulative_epsilon=total.epsilon,
         cumulative_delta=total.delta,
         attempts=total.attempts,
+        reviewed_attempts=total.reviewed,
         unprotected=total.unprotected,
     )
 

@@ -93,7 +93,15 @@ def _spec_options(
         typer.Option(rich_help_panel=_SOURCE, metavar="NAME", help="Persistent name of the source in the ledger."),
     ] = None,
     ledger: Annotated[
-        str | None, typer.Option(rich_help_panel=_SOURCE, metavar="PATH", help="Ledger file (default: the user's own).")
+        str | None,
+        typer.Option(rich_help_panel=_SOURCE, metavar="PATH|URL", help="Ledger: file or postgresql:// (default: own)."),
+    ] = None,
+    cap_epsilon: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=_SOURCE, help="Most that a new source may ever lose; final (default: 48)."),
+    ] = None,
+    cap_delta: Annotated[
+        float | None, typer.Option(rich_help_panel=_SOURCE, help="The delta of --cap-epsilon (default: 1e-4).")
     ] = None,
     holdout: Annotated[
         float | None,
@@ -154,6 +162,8 @@ def _spec_options(
             "source.contribution_bound": contribution_bound,
             "source.size": size,
             "source.holdout": holdout,
+            "source.cap_epsilon": cap_epsilon,
+            "source.cap_delta": cap_delta,
             "privacy.epsilon": epsilon,
             "privacy.delta": delta,
             "synthesis.recipe": recipe,

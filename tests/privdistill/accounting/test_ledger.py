@@ -50,7 +50,7 @@ def source(ledger: Ledger) -> Source:
 
 
 def test_a_source_keeps_its_key_across_runs_and_processes(ledger: Ledger, source: Source) -> None:
-    assert Ledger(ledger.path).open_source("clinic", unit="record", holdout=0.3) == source
+    assert Ledger(ledger.address).open_source("clinic", unit="record", holdout=0.3) == source
     assert ledger.open_source("bank", unit="record", holdout=0.3).key != source.key
     assert len(source.key) == 32
 
@@ -120,20 +120,22 @@ def test_unprotected_runs_are_counted_apart(ledger: Ledger, source: Source) -> N
 
 def test_parallel_charges_are_all_counted(ledger: Ledger, source: Source) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: reserve(Ledger(ledger.path), source, f"run-{i}"), range(24)))
+        list(pool.map(lambda i: reserve(Ledger(ledger.address), source, f"run-{i}"), range(24)))
     assert ledger.total(source.id).attempts == 24
 
 
 def test_only_the_owner_may_read_the_ledger(ledger: Ledger) -> None:
-    assert stat.S_IMODE(os.stat(ledger.path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(ledger.address).st_mode) == 0o600
 
 
 def test_what_is_not_a_ledger_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at as one" * 20)
     with pytest.raises(ConfigError, match="not a ledger"):
         Ledger(tmp_path / "notes.txt")
-    with pytest.raises(ConfigError, match="SQLite"):
-        Ledger("postgresql://somewhere/ledger")
+    with pytest.raises(ConfigError, match="not kept in 'mysql'"):
+        Ledger("mysql://somewhere/ledger")
+    with pytest.raises(ConfigError, match="password"):
+        Ledger("postgresql://me:secret@localhost/ledger")
     with pytest.raises(RunError, match="cannot be written"):
         Ledger(tmp_path / "notes.txt" / "ledger.sqlite3")
 

@@ -1,0 +1,336 @@
+"""The ledger: every charge of every run on a source, reserved before noise and never refunded.
+
+Order of events, kept by every caller: `open_source`; `attempt` (whose units, and is there room: refused before anything
+is spent); then, at the first mechanism, the units join the source and the whole plan is reserved in one transaction;
+each mechanism is marked as drawn before its noise is drawn; when the candidate is written the run is committed, or
+else abandoned. Every step is one entry, on disk before the next may happen; a reservation counts from its entry on,
+whatever becomes of the run, so a crash between any two statements never under-counts.
+
+It does not know how a mechanism works, nor what a policy thinks of a total.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+
+from privdistill.accounting.budget import Budget
+from privdistill.accounting.filter import Cap, Loss
+from privdistill.accounting.ledger.attempt import Attempt
+from privdistill.accounting.ledger.chain import BrokenLedgerError, Entry, append, last, select
+from privdistill.accounting.ledger.export import export_lines
+from privdistill.accounting.ledger.identity import Fingerprints, Identity
+from privdistill.accounting.ledger.keyring import Keyring, key_check
+from privdistill.accounting.ledger.replay import replay
+from privdistill.accounting.ledger.standing import Charge, Source, Standing, Total, linked, opened, standing
+from privdistill.accounting.ledger.storage import Storage
+from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError
+from privdistill.mechanisms.release import MechanismRecord
+
+__all__ = ["DEFAULT_CAP", "Ledger"]
+
+DEFAULT_CAP = Cap(epsilon=48.0, delta=1e-4)
+"""For a source that is opened without one: what the most permissive shipped policy would still accept."""
+_ADDED = 0.11
+"""Share of a run's delta that adds up at most: that of the discretisation and of a label threshold."""
+_CLOSING = frozenset({"committed", "abandoned"})
+
+
+class Ledger:
+    """One ledger, shared by any number of processes, and in PostgreSQL by machines."""
+
+    def __init__(self, address: Path | str | None = None, *, create: bool = True) -> None:
+        """Open or create the ledger at a path or URL; by default the user's own.
+
+        Raises:
+            ConfigError: the address is not one, or not that of a ledger.
+            RunError: it cannot be reached or written.
+        """
+        self._storage = Storage(address, create=create)
+        self._keyring = Keyring(self._storage.private)
+
+    @property
+    def address(self) -> str:
+        """Absolute path or URL."""
+        return self._storage.address
+
+    def open_source(
+        self,
+        name: str,
+        *,
+        unit: str,
+        holdout: float,
+        cap: tuple[float | None, float | None] = (None, None),
+    ) -> Source:
+        """Find the source of that name, or create it with a fresh random id, a key and a cap that is final.
+
+        Args:
+            name: declared by the operator.
+            unit: `record`, or the unit column.
+            holdout: share of the control group.
+            cap: (epsilon, delta) of the filter; None: the default of a new source, whatever a known one has.
+
+        Raises:
+            BudgetError: the source was opened with another unit, holdout or cap; guarantees of different units do not
+                add up, and a cap that could be moved would be none.
+        """
+        with self._writing() as db:
+            entry = last(db, "opened", name=name)
+            if entry is None:
+                source_id = secrets.token_hex(8)
+                final = Cap(cap[0] or DEFAULT_CAP.epsilon, cap[1] or DEFAULT_CAP.delta)
+                key = self._keyring.create(source_id)
+                body = {"unit": unit, "holdout": holdout, "key_check": key_check(key), "cap": asdict(final)}
+                append(db, self._storage.id, "opened", source_id=source_id, name=name, body=body)
+                return Source(source_id, name, key, unit, holdout, final)
+        kept, final = entry.body, Cap(**entry.body["cap"])
+        if (kept["unit"], kept["holdout"]) != (unit, holdout):
+            raise BudgetError(
+                f"source {name!r} is kept with unit {kept['unit']!r} and holdout {kept['holdout']}, found {unit!r} and "
+                f"{holdout}; use the same, or name another source with --source if these are other people"
+            )
+        asked = Cap(cap[0] or final.epsilon, cap[1] or final.delta)
+        if asked != final:
+            raise BudgetError(
+                f"source {name!r} was opened with a cap of epsilon {final.epsilon:g}, delta {final.delta:g}, found "
+                f"{asked.epsilon:g}, {asked.delta:g}; the cap is final, so leave it out"
+            )
+        key = self._keyring.key(entry.source_id, kept["key_check"])
+        return Source(entry.source_id, name, key, unit, holdout, final)
+
+    def attempt(
+        self,
+        source: Source,
+        mechanisms: Sequence[tuple[object, ...]],
+        budget: Budget | None,
+        fingerprints: Fingerprints,
+    ) -> Attempt:
+        """Begin an attempt: whose units are these, and would the plan fit? Spends nothing.
+
+        Raises:
+            BudgetError: units are shared with another source, or the cap is spent.
+            ConfigError: an overlap cannot be told.
+        """
+        charges = [Charge(*mechanism) for mechanism in mechanisms]  # type: ignore[arg-type]
+        identity = Identity(self._storage, self._keyring, source, fingerprints)
+        identity.check()
+        with self._storage.reading() as db:
+            self._admitted(db, source.id, _loss(charges, budget))
+
+        def reserve(run_id: str) -> None:
+            identity.join(self._writing)
+            self.reserve_once(source, run_id, charges, budget)
+
+        return Attempt(reserve, self.draw, self.commit, self.abandon)
+
+    def reserve_once(
+        self, source: Source, run_id: str, mechanisms: Sequence[tuple[object, ...]], budget: Budget | None
+    ) -> None:
+        """Charge every mechanism of a run in one transaction; nothing happens when the run has already reserved.
+
+        Called before any record of the source becomes a number that leaves.
+
+        Args:
+            source: who is charged.
+            run_id: who charges.
+            mechanisms: the whole plan; see `Charge`.
+            budget: None for a run that claims nothing.
+
+        Raises:
+            BudgetError: the charge does not fit under the cap.
+        """
+        charges = [Charge(*mechanism) for mechanism in mechanisms]  # type: ignore[arg-type]
+        loss = _loss(charges, budget)
+        with self._writing() as db:
+            if last(db, "reserved", run_id=run_id) is not None:
+                return
+            after = self._admitted(db, source.id, loss)
+            body = {
+                "mechanisms": [charge._asdict() for charge in charges],
+                "budget": None
+                if budget is None
+                else {
+                    "epsilon": budget.epsilon,
+                    "delta": budget.delta,
+                    "delta_composition": budget.delta_composition,
+                },
+                "charge": loss.as_json() if loss is not None else None,
+                "total": after.as_json(),
+            }
+            append(db, self._storage.id, "reserved", source_id=source.id, run_id=run_id, body=body)
+
+    def draw(self, run_id: str, record: MechanismRecord) -> None:
+        """Mark a reserved mechanism as drawn, once, before its noise is drawn.
+
+        Raises:
+            MechanismError: nothing is reserved for it with these parameters, it was drawn before, or the run is closed.
+        """
+        asked = Charge(record.name, record.kind, record.noise_multiplier, record.sample_rate, record.steps)
+        with self._writing() as db:
+            entries = list(select(db, run_id=run_id))
+            reserved = [Charge(**plan) for e in entries if e.kind == "reserved" for plan in e.body["mechanisms"]]
+            spent = any(e.kind in _CLOSING or (e.kind == "drawn" and e.name == record.name) for e in entries)
+            if asked not in reserved or spent:
+                raise MechanismError(
+                    f"mechanism {record.name!r} has no open reservation with these parameters in run {run_id}: it was "
+                    "drawn before, or never planned; nothing was released"
+                )
+            source_id = entries[0].source_id
+            body = asdict(record)
+            append(db, self._storage.id, "drawn", source_id=source_id, run_id=run_id, name=record.name, body=body)
+
+    def commit(self, run_id: str) -> None:
+        """Close a run whose candidate is written, and store what its source has lost by now."""
+        self._close("committed", run_id)
+
+    def abandon(self, run_id: str) -> None:
+        """Close a run that ended otherwise. Nothing is refunded; nothing more can be drawn. Twice is once."""
+        self._close("abandoned", run_id)
+
+    def link(self, first: str, second: str, *, by: str, reason: str) -> None:
+        """Join the accounts of two sources, for good: from now on their losses add up, under the stricter cap.
+
+        Raises:
+            BudgetError: their units differ, or they are linked already.
+        """
+        with self._writing() as db:
+            a, b = self._named(db, first), self._named(db, second)
+            if a.body["unit"] != b.body["unit"]:
+                raise BudgetError(
+                    f"{first!r} is kept by {a.body['unit']!r}, {second!r} by {b.body['unit']!r}; what is lost by "
+                    "records and what is lost by people does not add up. Keep both by the same unit"
+                )
+            if b.source_id in linked(db, a.source_id):
+                raise BudgetError(f"{first!r} and {second!r} are one account already")
+            body = {"with": b.source_id, "by": _said(by, "--by"), "reason": _said(reason, "--reason")}
+            append(
+                db,
+                self._storage.id,
+                "linked",
+                source_id=a.source_id,
+                name=f"{a.source_id}+{b.source_id}",
+                body=body,
+            )
+
+    def review(self, name: str, *, by: str, reason: str) -> int:
+        """Record that a person has looked at all attempts on a source so far; returns how many these are."""
+        with self._writing() as db:
+            source = self._named(db, name)
+            counts = {id_: standing(db, [id_]).attempts for id_ in linked(db, source.source_id)}
+            body = {"by": _said(by, "--by"), "reason": _said(reason, "--reason"), "attempts": counts}
+            append(db, self._storage.id, "reviewed", source_id=source.source_id, name=secrets.token_hex(8), body=body)
+        return sum(counts.values())
+
+    def mechanisms(self, run_id: str) -> tuple[dict[str, object], ...]:
+        """The drawn mechanisms of a run, as recorded, in the order in which they were drawn."""
+        with self._storage.reading() as db:
+            return tuple(dict(entry.body) for entry in select(db, "drawn", run_id=run_id))
+
+    def sources(self) -> tuple[tuple[str, str, str], ...]:
+        """(id, name, unit) of every source, oldest first."""
+        with self._storage.reading() as db:
+            return tuple((id_, entry.name, str(entry.body["unit"])) for id_, entry in opened(db).items())
+
+    def group(self, source_id: str) -> tuple[str, ...]:
+        """Ids of all sources whose losses add up with this one's, itself included."""
+        with self._storage.reading() as db:
+            return linked(db, source_id)
+
+    def total(self, source_id: str) -> Total:
+        """What a source, with all that is linked to it, has lost: everything reserved counts."""
+        with self._storage.reading() as db:
+            return standing(db, linked(db, source_id)).total()
+
+    def remaining(self, source_id: str, *, delta: float) -> tuple[Cap, float]:
+        """The strictest cap on a source, and the largest mu of one more full-batch run at `delta` under every cap."""
+        with self._storage.reading() as db:
+            group = linked(db, source_id)
+            loss, caps = standing(db, group).loss, _caps(opened(db), group)
+        rooms = [(loss.room(cap, added_delta=_ADDED * delta), cap) for cap in caps]
+        mu, cap = min(rooms, key=lambda room: room[0])
+        return cap, mu
+
+    def entries(self, source_id: str | None = None) -> tuple[Entry, ...]:
+        """All entries, or those of one source, oldest first."""
+        with self._storage.reading() as db:
+            return tuple(select(db, source_id=source_id) if source_id is not None else select(db))
+
+    def export(self) -> Iterator[str]:
+        """The ledger as lines of JSON; see `export`."""
+        return export_lines(self._storage.id, self.entries())
+
+    def verify(self) -> tuple[int, str]:
+        """Replay every entry; returns the number and digest of the newest.
+
+        Raises:
+            BrokenLedgerError: naming the first entry that does not hold.
+        """
+        seen = self._keyring.head()
+        found = replay(self._storage.id, self.entries())
+        if seen is not None and found.get(seen[0]) != seen[1]:
+            raise BrokenLedgerError(seen[0], "this machine wrote it otherwise; entries were replaced or cut off")
+        return max(found.items(), default=(0, ""))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        seen = self._keyring.head()
+        with self._storage.writing() as db:
+            if seen is not None and not list(select(db, digest=seen[1])):
+                raise IndeterminateError(
+                    f"the ledger {self.address} has lost entries that this machine wrote (up to {seen[0]}), so what "
+                    "was spent is not known; restore the newest copy before anything is charged"
+                )
+            yield db
+            newest = last(db)
+        if newest is not None:
+            self._keyring.note_head(newest.number, newest.digest)
+
+    def _admitted(self, db: sa.Connection, source_id: str, loss: Loss | None) -> Standing:
+        """The source's own standing after a charge; refused when the cap of any linked source would be passed."""
+        group = linked(db, source_id)
+        together = standing(db, group).with_run(loss).loss
+        for cap in _caps(opened(db), group):
+            if loss is not None and not together.fits(cap):
+                raise BudgetError(
+                    f"the charge does not fit under the source's cap of epsilon {cap.epsilon:g}, delta {cap.delta:g}; "
+                    "nothing was spent. `privdistill ledger remaining` says what is left; the cap itself is final"
+                )
+        return standing(db, [source_id]).with_run(loss)
+
+    def _close(self, kind: Literal["committed", "abandoned"], run_id: str) -> None:
+        with self._writing() as db:
+            reserved = last(db, "reserved", run_id=run_id)
+            if reserved is None or any(entry.kind in _CLOSING for entry in select(db, run_id=run_id)):
+                return
+            total = standing(db, linked(db, reserved.source_id)).total()
+            body = {"total": asdict(total)} if kind == "committed" else {}
+            append(db, self._storage.id, kind, source_id=reserved.source_id, run_id=run_id, body=body)
+
+    def _named(self, db: sa.Connection, name: str) -> Entry:
+        found = last(db, "opened", name=name) or last(db, "opened", source_id=name)
+        if found is None:
+            raise ConfigError(f"the ledger knows no source {name!r}; `privdistill ledger show` lists them")
+        return found
+
+
+def _loss(charges: Sequence[Charge], budget: Budget | None) -> Loss | None:
+    events = [event for charge in charges if (event := charge.event()) is not None]
+    if budget is None:
+        if events:
+            raise MechanismError("noise was planned without a budget; nothing was charged or released")
+        return None
+    return Loss.of(events, epsilon=budget.epsilon, delta=budget.delta, delta_composition=budget.delta_composition)
+
+
+def _caps(sources: dict[str, Entry], group: Sequence[str]) -> list[Cap]:
+    return [Cap(**sources[source_id].body["cap"]) for source_id in group if source_id in sources]
+
+
+def _said(text: str, flag: str) -> str:
+    if not text.strip():
+        raise ConfigError(f"expected a few words with {flag}, found none; they are kept for good")
+    return text.strip()
