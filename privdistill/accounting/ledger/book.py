@@ -58,6 +58,11 @@ class Ledger:
         """Absolute path or URL."""
         return self._storage.address
 
+    @property
+    def private(self) -> Path:
+        """Folder on this machine with the keys and the units; back it up with the ledger."""
+        return self._keyring.folder
+
     def open_source(
         self,
         name: str,
