@@ -4,14 +4,13 @@ from privdistill.accounting.ledger.attempt import Attempt
 from privdistill.accounting.ledger.book import DEFAULT_CAP, Ledger
 from privdistill.accounting.ledger.chain import BrokenLedgerError, Entry
 from privdistill.accounting.ledger.export import verify_export
-from privdistill.accounting.ledger.standing import Charge, Source, Total
+from privdistill.accounting.ledger.standing import Source, Total
 from privdistill.accounting.ledger.storage import default_ledger
 
 __all__ = [
     "DEFAULT_CAP",
     "Attempt",
     "BrokenLedgerError",
-    "Charge",
     "Entry",
     "Ledger",
     "Source",

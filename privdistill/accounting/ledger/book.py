@@ -26,10 +26,10 @@ from privdistill.accounting.ledger.export import export_lines
 from privdistill.accounting.ledger.identity import Fingerprints, Identity
 from privdistill.accounting.ledger.keyring import Keyring, key_check
 from privdistill.accounting.ledger.replay import replay
-from privdistill.accounting.ledger.standing import Charge, Source, Standing, Total, linked, opened, standing
+from privdistill.accounting.ledger.standing import Source, Standing, Total, linked, opened, run_loss, standing
 from privdistill.accounting.ledger.storage import Storage
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError
-from privdistill.mechanisms.release import MechanismRecord
+from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 __all__ = ["DEFAULT_CAP", "Ledger"]
 
@@ -110,7 +110,7 @@ class Ledger:
     def attempt(
         self,
         source: Source,
-        mechanisms: Sequence[tuple[object, ...]],
+        plan: Sequence[Reservation],
         budget: Budget | None,
         fingerprints: Fingerprints,
     ) -> Attempt:
@@ -120,21 +120,18 @@ class Ledger:
             BudgetError: units are shared with another source, or the cap is spent.
             ConfigError: an overlap cannot be told.
         """
-        charges = [Charge(*mechanism) for mechanism in mechanisms]  # type: ignore[arg-type]
         identity = Identity(self._storage, self._keyring, source, fingerprints)
         identity.check()
         with self._storage.reading() as db:
-            self._admitted(db, source.id, _loss(charges, budget))
+            self._admitted(db, source.id, run_loss(plan, budget))
 
         def reserve(run_id: str) -> None:
             identity.join(self._writing)
-            self.reserve_once(source, run_id, charges, budget)
+            self.reserve_once(source, run_id, plan, budget)
 
         return Attempt(reserve, self.draw, self.commit, self.abandon)
 
-    def reserve_once(
-        self, source: Source, run_id: str, mechanisms: Sequence[tuple[object, ...]], budget: Budget | None
-    ) -> None:
+    def reserve_once(self, source: Source, run_id: str, plan: Sequence[Reservation], budget: Budget | None) -> None:
         """Charge every mechanism of a run in one transaction; nothing happens when the run has already reserved.
 
         Called before any record of the source becomes a number that leaves.
@@ -142,20 +139,19 @@ class Ledger:
         Args:
             source: who is charged.
             run_id: who charges.
-            mechanisms: the whole plan; see `Charge`.
+            plan: every mechanism of it.
             budget: None for a run that claims nothing.
 
         Raises:
             BudgetError: the charge does not fit under the cap.
         """
-        charges = [Charge(*mechanism) for mechanism in mechanisms]  # type: ignore[arg-type]
-        loss = _loss(charges, budget)
+        loss = run_loss(plan, budget)
         with self._writing() as db:
             if last(db, "reserved", run_id=run_id) is not None:
                 return
             after = self._admitted(db, source.id, loss)
             body = {
-                "mechanisms": [charge._asdict() for charge in charges],
+                "mechanisms": [planned._asdict() for planned in plan],
                 "budget": None
                 if budget is None
                 else {
@@ -174,10 +170,10 @@ class Ledger:
         Raises:
             MechanismError: nothing is reserved for it with these parameters, it was drawn before, or the run is closed.
         """
-        asked = Charge(record.name, record.kind, record.noise_multiplier, record.sample_rate, record.steps)
+        asked = Reservation(record.name, record.kind, record.noise_multiplier, record.sample_rate, record.steps)
         with self._writing() as db:
             entries = list(select(db, run_id=run_id))
-            reserved = [Charge(**plan) for e in entries if e.kind == "reserved" for plan in e.body["mechanisms"]]
+            reserved = [Reservation(**plan) for e in entries if e.kind == "reserved" for plan in e.body["mechanisms"]]
             spent = any(e.kind in _CLOSING or (e.kind == "drawn" and e.name == record.name) for e in entries)
             if asked not in reserved or spent:
                 raise MechanismError(
@@ -320,15 +316,6 @@ class Ledger:
         if found is None:
             raise ConfigError(f"the ledger knows no source {name!r}; `privdistill ledger show` lists them")
         return found
-
-
-def _loss(charges: Sequence[Charge], budget: Budget | None) -> Loss | None:
-    events = [event for charge in charges if (event := charge.event()) is not None]
-    if budget is None:
-        if events:
-            raise MechanismError("noise was planned without a budget; nothing was charged or released")
-        return None
-    return Loss.of(events, epsilon=budget.epsilon, delta=budget.delta, delta_composition=budget.delta_composition)
 
 
 def _caps(sources: dict[str, Entry], group: Sequence[str]) -> list[Cap]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from privdistill.accounting.filter import Cap, Loss
 from privdistill.accounting.ledger.chain import BrokenLedgerError, Entry, unbroken
-from privdistill.accounting.ledger.standing import Charge, Standing
+from privdistill.accounting.ledger.standing import Standing, noised
 from privdistill.errors import PrivacyError
+from privdistill.mechanisms.release import Reservation
 
 __all__ = ["replay"]
 
@@ -27,7 +28,7 @@ class _Story:
         self.sources: dict[str, Entry] = {}
         self.accounts: dict[str, set[str]] = {}
         self.standings: dict[str, Standing] = {}
-        self.plans: dict[str, dict[str, Charge]] = {}
+        self.plans: dict[str, dict[str, Reservation]] = {}
         self.owner: dict[str, str] = {}
         self.drawn: set[tuple[str, str]] = set()
         self.closed: set[str] = set()
@@ -61,7 +62,7 @@ class _Story:
     def reserved(self, entry: Entry) -> str | None:
         if entry.run_id in self.plans:
             return "its run has reserved before"
-        charges = [Charge(**plan) for plan in entry.body["mechanisms"]]
+        charges = [Reservation(**plan) for plan in entry.body["mechanisms"]]
         budget, stored = entry.body["budget"], entry.body["charge"]
         loss = Loss.from_json(stored) if stored is not None else None
         if (budget is None) != (loss is None) or (loss is not None and not _costs(charges, budget, loss)):
@@ -81,7 +82,7 @@ class _Story:
 
     def drawn_(self, entry: Entry) -> str | None:
         planned = self.plans.get(entry.run_id, {}).get(entry.name)
-        found = Charge(*(entry.body.get(name) for name in Charge._fields))  # type: ignore[arg-type]
+        found = Reservation(*(entry.body.get(name) for name in Reservation._fields))  # type: ignore[arg-type]
         if planned is None or planned != found or self.owner[entry.run_id] != entry.source_id:
             return "it draws what was not reserved"
         if (entry.run_id, entry.name) in self.drawn or entry.run_id in self.closed:
@@ -126,9 +127,9 @@ def replay(ledger_id: str, entries: Iterable[Entry]) -> dict[int, str]:
     return found
 
 
-def _costs(charges: list[Charge], budget: dict[str, float], stored: Loss) -> bool:
+def _costs(charges: list[Reservation], budget: dict[str, float], stored: Loss) -> bool:
     """Whether a stored loss is that of these mechanisms, as far as another machine can tell."""
-    expected = Loss.of([event for charge in charges if (event := charge.event()) is not None], **budget)
+    expected = Loss.of(noised(charges), **budget)
     if replace(stored, renyi=expected.renyi) != expected:
         return False
     return all(

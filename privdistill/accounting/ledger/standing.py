@@ -5,31 +5,17 @@ Sums are stored with every reservation, so a standing is read and not recomputed
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from privdistill.accounting.accountant import Event
+from privdistill.accounting.budget import Budget
 from privdistill.accounting.filter import Cap, Loss
 from privdistill.accounting.ledger.chain import Entry, last, select
+from privdistill.errors import MechanismError
+from privdistill.mechanisms.release import Reservation
 
-__all__ = ["Charge", "Source", "Standing", "Total", "linked", "opened", "standing"]
-
-
-class Charge(NamedTuple):
-    """One planned mechanism."""
-
-    name: str
-    kind: str
-    noise_multiplier: float | None
-    sample_rate: float = 1.0
-    steps: int = 1
-
-    def event(self) -> Event | None:
-        """What the accountant composes; None for a mechanism that protects nothing."""
-        if self.kind == "none" or self.noise_multiplier is None:
-            return None
-        return Event(self.noise_multiplier, self.sample_rate, self.steps)
+__all__ = ["Source", "Standing", "Total", "linked", "noised", "opened", "run_loss", "standing"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -134,3 +120,26 @@ def standing(db: sa.Connection, source_ids: Sequence[str]) -> Standing:
         own = Standing.after(last(db, "reserved", source_id=source_id))
         found += Standing(own.loss, own.attempts, own.unprotected, max(counts, default=0))
     return found
+
+
+def run_loss(plan: Sequence[Reservation], budget: Budget | None) -> Loss | None:
+    """What a run costs; None for one that claims nothing.
+
+    Raises:
+        MechanismError: noise is planned without a budget.
+    """
+    events = noised(plan)
+    if budget is not None:
+        return Loss.of(events, epsilon=budget.epsilon, delta=budget.delta, delta_composition=budget.delta_composition)
+    if events:
+        raise MechanismError("noise was planned without a budget; nothing was charged or released")
+    return None
+
+
+def noised(plan: Sequence[Reservation]) -> list[Event]:
+    """What the accountant composes of a plan."""
+    return [
+        Event(planned.noise_multiplier, planned.sample_rate, planned.steps)
+        for planned in plan
+        if planned.kind != "none" and planned.noise_multiplier is not None
+    ]

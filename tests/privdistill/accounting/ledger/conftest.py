@@ -13,10 +13,10 @@ import pytest
 
 from privdistill.accounting.budget import Budget, calibrate
 from privdistill.accounting.ledger import Ledger, Source
-from privdistill.mechanisms.release import MechanismRecord
+from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 BUDGET = calibrate(2.0, 1e-6, {"statistic": 1.0}, threshold=False)
-PLAN = [("statistic", "gaussian", BUDGET.noise_multipliers["statistic"])]
+PLAN = [Reservation("statistic", "gaussian", BUDGET.noise_multipliers["statistic"])]
 
 
 def record(budget: Budget = BUDGET, name: str = "statistic") -> MechanismRecord:

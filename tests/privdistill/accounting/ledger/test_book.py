@@ -13,6 +13,7 @@ from privdistill.accounting.accountant import Event, total_epsilon
 from privdistill.accounting.budget import calibrate
 from privdistill.accounting.ledger import BrokenLedgerError, Ledger, Source, default_ledger
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
+from privdistill.mechanisms.release import Reservation
 from tests.privdistill.accounting.ledger.conftest import BUDGET, PLAN, record, reserve
 
 
@@ -80,7 +81,7 @@ def test_reserving_twice_in_one_run_charges_once(ledger: Ledger, source: Source)
 
 
 def test_unprotected_runs_are_counted_apart(ledger: Ledger, source: Source) -> None:
-    ledger.reserve_once(source, "run-1", [("disclosure", "none", None)], None)
+    ledger.reserve_once(source, "run-1", [Reservation("disclosure", "none", None)], None)
     total = ledger.total(source.id)
     assert (total.unprotected, total.epsilon, total.attempts) == (1, 0.0, 1)
 
@@ -121,7 +122,9 @@ def test_a_charge_over_the_cap_is_refused_and_leaves_no_entry(ledger: Ledger) ->
     assert ledger.entries() == before
     # A smaller one may still fit: the filter counts what was charged, not what was asked.
     small = calibrate(0.2, 1e-6, {"statistic": 1.0}, threshold=False)
-    ledger.reserve_once(source, "run-3", [("statistic", "gaussian", small.noise_multipliers["statistic"])], small)
+    ledger.reserve_once(
+        source, "run-3", [Reservation("statistic", "gaussian", small.noise_multipliers["statistic"])], small
+    )
     assert ledger.total(source.id).attempts == 2
 
 
@@ -138,8 +141,8 @@ def test_what_remains_can_be_charged_and_not_more(ledger: Ledger) -> None:
     cap, mu = ledger.remaining(source.id, delta=1e-6)
     assert cap.epsilon == 6.0
     with pytest.raises(BudgetError):
-        ledger.reserve_once(source, "run-2", [("statistic", "gaussian", 1 / (mu * (1 + 1e-9)))], BUDGET)
-    ledger.reserve_once(source, "run-2", [("statistic", "gaussian", 1 / (mu * (1 - 1e-9)))], BUDGET)
+        ledger.reserve_once(source, "run-2", [Reservation("statistic", "gaussian", 1 / (mu * (1 + 1e-9)))], BUDGET)
+    ledger.reserve_once(source, "run-2", [Reservation("statistic", "gaussian", 1 / (mu * (1 - 1e-9)))], BUDGET)
     assert ledger.remaining(source.id, delta=1e-6)[1] < 1e-3
 
 
