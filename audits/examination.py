@@ -23,7 +23,7 @@ from audits.registry import Check, Outcome, load
 from audits.split import read_split_key, verify_split
 from audits.statistics.holm import holm
 
-__all__ = ["Request", "examine", "read"]
+__all__ = ["Request", "examine", "findings", "read"]
 
 _LIBRARIES = ("dp-accounting", "numpy", "pyarrow", "pydantic", "rapidfuzz", "scipy")
 _SHARED = 0.01
@@ -68,12 +68,7 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
             f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         )
     evidence, inputs = read(request)
-    outcomes: dict[str, Outcome | str] = {}
-    for number, check in enumerate(checks):
-        progress(f"{check.id} {check.name}", (number + 1) / (len(checks) + 2))
-        outcomes[check.id] = _run(check, evidence, request.seed, inputs)
-    progress("correcting", (len(checks) + 1) / (len(checks) + 2))
-    findings = _findings(checks, outcomes, evidence)
+    found = findings(checks, evidence, request.seed, progress)
     required = _required(checks, request, evidence)
     progress("done", 1.0)
     return AuditReport(
@@ -81,11 +76,26 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
         seed=request.seed,
         inputs=inputs,
         required=required,
-        findings=findings,
-        verdict=_verdict(findings, required),
+        findings=found,
+        verdict=_verdict(found, required),
         plug_ins=plug_ins,
         libraries={name: metadata.version(name) for name in _LIBRARIES},
     )
+
+
+def findings(
+    checks: tuple[Check, ...],
+    evidence: Evidence,
+    seed: int,
+    progress: Callable[[str, float], None] = lambda step, share: None,
+) -> tuple[Finding, ...]:
+    """Run checks on the same evidence and correct for all of them together."""
+    outcomes: dict[str, Outcome | str] = {}
+    for number, check in enumerate(checks):
+        progress(f"{check.id} {check.name}", (number + 1) / (len(checks) + 2))
+        outcomes[check.id] = _run(check, evidence, seed)
+    progress("correcting", (len(checks) + 1) / (len(checks) + 2))
+    return _findings(checks, outcomes, evidence)
 
 
 def _version() -> str:
@@ -208,9 +218,9 @@ def _side(source: Source, side: bool, records: int) -> SideCount:
     return SideCount(units_used=units, units_available=units, records_used=used, records_available=records)
 
 
-def _run(check: Check, evidence: Evidence, seed: int, inputs: Inputs) -> Outcome | str:
+def _run(check: Check, evidence: Evidence, seed: int) -> Outcome | str:
     """Run one check with randomness of its own; a crash becomes a sentence without the exception's text."""
-    entropy = hashlib.sha256(f"{seed} {check.id} {inputs.synthetic_sha256}".encode()).digest()
+    entropy = hashlib.sha256(f"{seed} {check.id} {evidence.synthetic_sha256}".encode()).digest()
     try:
         return check.run(evidence, np.random.default_rng(int.from_bytes(entropy, "big")))
     except (Exception, RecursionError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from audits.accounting import discretisation_delta, gaussian_delta, gaussian_epsilon
+from audits.conformance.texts import sentences
 
 __all__ = [
     "KEY",
@@ -31,33 +32,6 @@ __all__ = [
 ]
 
 KEY = bytes(range(32))
-
-_SYLLABLES = "ba do ke li mo nu pa ra si tu ve zo chi fle gra ston ".split()
-_FRAMES = (
-    "the {0} {1} of {2} never {3} with the {4} {5} that {6} promised",
-    "a {0} and {1} story, {2} {3} {4} until the {5} {6}",
-    "i wanted to {3} this {1}, but {0} {2} made it {4}; {5} {6} helped little",
-    "{2} is {0}: the {1} {3}, the {5} {4} and nobody minds {6}",
-    "what a {0} {1}! {2} and {6} {3} like {4} {5} once did",
-)
-
-
-def _words(count: int, seed: int) -> list[str]:
-    rng = np.random.default_rng(seed)
-    return ["".join(rng.choice(_SYLLABLES, int(rng.integers(2, 5)))) for _ in range(count)]
-
-
-def sentences(count: int, seed: int, vocabulary: int = 3_000) -> list[str]:
-    """Distinct template sentences over one invented vocabulary with a Zipf-like tail; disjoint for different seeds."""
-    words = np.array(_words(vocabulary, 7))  # an array: a list would be converted at every draw
-    rng = np.random.default_rng(seed)
-    weights = 1 / np.arange(5, vocabulary + 5)
-    weights /= weights.sum()
-    found: dict[str, None] = {}
-    while len(found) < count:
-        frame = _FRAMES[int(rng.integers(0, len(_FRAMES)))]
-        found[frame.format(*rng.choice(words, 7, p=weights))] = None
-    return list(found)
 
 
 def clean(train: list[str], rows: list[str], rng: np.random.Generator) -> list[str]:

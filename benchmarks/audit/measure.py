@@ -77,10 +77,10 @@ def _request(folder: Path, corpora: Corpora, seed: int) -> Request:
 def _tested(request: Request) -> tuple[Any, ...]:
     """The product's checks and correction, without the power of those that do not fail."""
     checks, _ = load(plug_ins=False)
-    evidence, inputs = read(request)
+    evidence, _ = read(request)
     outcomes: dict[str, Outcome | str] = {}
     for check in checks:
-        outcome = _run(check, evidence, request.seed, inputs)
+        outcome = _run(check, evidence, request.seed)
         outcomes[check.id] = replace(outcome, power=None) if isinstance(outcome, Outcome) else outcome
     return _findings(checks, outcomes, evidence)
 
