@@ -54,8 +54,8 @@ class Keyring:
             key = bytes.fromhex(file.read_text(encoding="ascii"))
         except (OSError, ValueError):
             raise ConfigError(
-                f"the secret key of a source is not at {file}, so its sides and its overlap with other corpora cannot "
-                "be told; copy the folder from the machine or backup that has it"
+                f"the secret key of a source is not at {file}, so neither its sides nor an overlap with another corpus "
+                "can be told; copy the folder from the machine or backup that has it"
             ) from None
         if not hmac.compare_digest(key_check(key), check):
             raise ConfigError(f"{file} is not the key of this source; restore the one that was there")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from privdistill.accounting.ledger import Ledger
 from privdistill.config import RunConfig, Source
-from privdistill.mechanisms.release import MechanismRecord
+from privdistill.mechanisms.release import MechanismRecord, Reservation
 from privdistill.runs import Manifest, RunDirectory
 from tests.conftest import ROOT
 from tests.leaky_generators import KEY, sentences, side_of
@@ -55,13 +55,14 @@ def build_run(folder: Path, *, base: str = "epsilon-8", texts: list[str] | None 
     book = Ledger(ledger)
     source = book.open_source("films", unit="record", holdout=0.3)
     config = RunConfig(source=Source(path="reviews.csv", label_column="category", labels=("fresh", "rotten")))
-    run, manifest = RunDirectory.begin(folder, config=config, ledger=ledger, source_id=source.id)
+    run, manifest = RunDirectory.begin(folder, config=config, ledger=book.address, source_id=source.id)
     parts = claim["delta_parts"]
     budget = SimpleNamespace(epsilon=claim["epsilon"], delta=claim["delta"], delta_composition=parts["composition"])
-    planned = [(m["name"], m["kind"], m["noise_multiplier"]) for m in claim["mechanisms"]]
-    charge = book.charger(source, manifest.run_id, planned, budget)
+    planned = [Reservation(m["name"], m["kind"], m["noise_multiplier"]) for m in claim["mechanisms"]]
+    book.reserve_once(source, manifest.run_id, planned, budget)
     for mechanism in claim["mechanisms"]:
-        charge(MechanismRecord(**mechanism))
+        book.draw(manifest.run_id, MechanismRecord(**mechanism))
+    book.commit(manifest.run_id)
     write_rows(run.data, rows)
     claim |= {"run_id": manifest.run_id, "source_id": source.id, "rows": len(rows)}
     run.claim.write_text(json.dumps(claim))
