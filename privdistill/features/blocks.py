@@ -27,6 +27,7 @@ from privdistill.mechanisms.release import (
     OpeningBlock,
     SecondMomentBlock,
     TokenBlock,
+    VoteBlock,
 )
 
 __all__ = [
@@ -109,6 +110,14 @@ def block_vector(block: Block, tokens: npt.NDArray[np.int64], embedding: npt.NDA
             h = np.append(project(embedding, block.centre, block.basis, block.feature_clip), 1.0)  # (d + 1,)
             gradient = clip(head_gradient(h, y, block.weights), block.clip)
             return Sparse(np.arange(gradient.size), gradient)
+        case VoteBlock():
+            own = block.candidates[y]
+            if not len(own):
+                return Sparse(np.zeros(0, np.int64), np.zeros(0))
+            gap = (own**2).sum(axis=1) - 2 * (
+                own @ embedding.astype(np.float64)
+            )  # (M,) squared distance, less a constant
+            return Sparse(np.array([np.argmin(gap)], np.int64), one)
         case _:
             raise PrivacyError(f"block {type(block).__name__} has no stated sensitivity; use one of mechanisms.release")
 

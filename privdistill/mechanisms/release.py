@@ -35,6 +35,7 @@ __all__ = [
     "SecondMomentBlock",
     "StatisticRequest",
     "TokenBlock",
+    "VoteBlock",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -226,6 +227,25 @@ class HeadGradientBlock(Block):
     @property
     def shape(self) -> tuple[int, ...]:  # noqa: D102
         return tuple(int(n) for n in self.weights.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoteBlock(Block):
+    """One vote a record, for the nearest public candidate of its class. Released as (K, most candidates of a class).
+
+    Attributes:
+        candidates: for each class, embeddings (M, D) of public texts; a class without any gets no vote.
+    """
+
+    candidates: tuple[FloatArray, ...]
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return "votes"
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # noqa: D102
+        return (max(1, *map(len, self.candidates)),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

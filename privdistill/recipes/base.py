@@ -187,6 +187,7 @@ def converse(recipe: Recipe, context: Context, answer: Callable[[MechanismReques
 
 _BUILT_IN = {
     "distribution": "privdistill.recipes.distribution:DistributionRecipe",
+    "evolution": "privdistill.recipes.evolution:EvolutionRecipe",
     "gradient": "privdistill.recipes.gradient:GradientRecipe",
     "metamodel": "privdistill.recipes.metamodel:MetamodelRecipe",
     "passthrough": "privdistill.recipes.passthrough:PassthroughRecipe",

@@ -18,6 +18,7 @@ from privdistill.mechanisms.release import (
     SecondMomentBlock,
     StatisticRequest,
     TokenBlock,
+    VoteBlock,
 )
 
 WIDTH, VOCABULARY = 8, 50
@@ -63,6 +64,7 @@ def make_request(classes: tuple[str, ...] = ("a", "b", "c"), other: int | None =
             OpeningBlock(1.1, columns, VOCABULARY, 3),
             LengthBlock(0.5, (2, 4, 8, 12)),
             HeadGradientBlock(0.8, centre, basis, 0.9, rng.normal(size=(2, len(classes), 5)), 0.6),
+            VoteBlock(0.9, tuple(rng.normal(size=(k % 4, WIDTH)) for k in range(2, 2 + len(classes)))),
         ),
     )
 
