@@ -18,7 +18,11 @@ from audits.errors import BadInputError
 
 __all__ = ["main"]
 
-_COMMANDS = {"checks": "audits.commands.checks", "schema": "audits.commands.schema"}
+_COMMANDS = {
+    "canaries": "audits.commands.canaries",
+    "checks": "audits.commands.checks",
+    "schema": "audits.commands.schema",
+}
 """Sub-commands: the module whose `main(arguments)` returns the exit code."""
 _FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 _EXIT = {"pass": 0, "fail": 10, "inconclusive": 3}
@@ -37,6 +41,7 @@ examples
       --split-key split.key --out audit/
 
 other commands
+  python -m audits canaries    issue canaries under seal, to be planted before generating
   python -m audits checks list | explain ID     the checks; what one does, how it can be wrong, what to do
   python -m audits schema NAME                  JSON Schema of audit.json, its public form, or claim.json
 
@@ -55,11 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given and given[0] in _COMMANDS:
             return int(importlib.import_module(_COMMANDS[given[0]]).main(given[1:]))
-        options = _parser().parse_args(given)
-        for flag in ("canaries", "encoder"):
-            if getattr(options, flag) is not None:
-                return _refuse(f"--{flag} is not supported by this version; leave it out")
-        return _audit(options)
+        return _audit(_parser().parse_args(given))
     except BadInputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
@@ -95,7 +96,7 @@ def _audit(options: argparse.Namespace) -> int:
     if options.show_private:
         refuse_unless_private(sys.stdout)
     inputs = (options.synthetic, options.source, options.holdout, options.claim, options.reference, options.split_key)
-    targets = output.targets(options.output, [path for path in inputs if path is not None])
+    targets = output.targets(options.output, [path for path in (*inputs, options.canaries) if path is not None])
     (out / "audit.json").unlink(missing_ok=True)  # an audit that ends early must not leave an older answer behind
     request = Request(
         synthetic=options.synthetic,
@@ -104,6 +105,8 @@ def _audit(options: argparse.Namespace) -> int:
         claim=options.claim,
         reference=options.reference,
         split_key=options.split_key,
+        canaries=options.canaries,
+        encoder=options.encoder,
         text_column=options.text_column,
         label_column=options.label_column,
         unit_column=options.unit_column,
@@ -174,8 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--reference", type=Path, metavar="FILE", help="public texts: what they say is not private wording"
     )
-    files.add_argument("--canaries", type=Path, metavar="FILE", help="not supported yet")
-    files.add_argument("--encoder", type=Path, metavar="PATH", help="not supported yet")
+    files.add_argument("--canaries", type=Path, metavar="FILE", help="envelope.json of canaries that were planted")
+    files.add_argument("--encoder", type=Path, metavar="PATH", help="folder of a sentence encoder (safetensors): PD204")
     columns = parser.add_argument_group("columns")
     columns.add_argument("--text-column", default="text", metavar="C", help="text column (default: text)")
     columns.add_argument("--label-column", metavar="C", help="label column of source and holdout")

@@ -10,11 +10,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from audits.canaries.envelope import Opened
+from audits.canaries.scores import CanaryFeatures
 from audits.features.distinguishing import side_scores
+from audits.features.embedding import Encoder
 from audits.features.likelihood import likelihood_ratio
 from audits.features.rarity import Rarity, rarity
 from audits.features.runs import SharedRuns, shared_runs
-from audits.features.tokens import Tokens, Vocabulary
+from audits.features.tokens import Tokens, Vocabulary, join
 from audits.findings import Claim, Estimate, WorstCase
 from audits.inputs.claims import ReadClaim
 from audits.inputs.units import Source, Synthetic, redact
@@ -60,6 +63,8 @@ class Evidence:
         split: who drew the sides, and whether that was verified.
         settings: levels.
         reference: public texts, or None.
+        canaries: an opened envelope, or None.
+        encoder: a sentence encoder, or None.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class Evidence:
         settings: Settings,
         key: bytes,
         reference: list[str] | None = None,
+        canaries: Opened | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.source = source
         self.synthetic = synthetic
@@ -81,6 +88,8 @@ class Evidence:
         self.split = split
         self.settings = settings
         self.reference = reference
+        self.canaries = canaries
+        self.encoder = encoder
         self._key = key
 
     @property
@@ -141,6 +150,18 @@ class Evidence:
     def membership(self, synthetic: Tokens) -> FloatArray:
         """Return the membership score of every unit against some synthetic corpus."""
         return np.asarray(self.by_unit(likelihood_ratio(self.source_tokens, synthetic, self.rarity)), np.float64)
+
+    @cached_property
+    def canary_features(self) -> CanaryFeatures:
+        """What canaries look like to everybody else; only where an envelope was given."""
+        tokens = self.vocabulary.encode(self.canaries.texts if self.canaries is not None else ())
+        public = self.reference_tokens
+        return CanaryFeatures.of(tokens, self.source_tokens if public is None else join(self.source_tokens, public))
+
+    @property
+    def bound_alpha(self) -> float:
+        """Level of each bound on epsilon: all that this audit may report share the level of the audit."""
+        return self.settings.alpha / max(1, (self.split.kind == "own") + (self.canaries is not None))
 
     @cached_property
     def text_only(self) -> Estimate:

@@ -7,14 +7,16 @@ crashed, was skipped or lacked power can never make it greener. It knows no part
 import hashlib
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from audits.canaries.envelope import Opened, open_envelope
 from audits.errors import BadInputError
 from audits.evidence import Evidence, Settings
+from audits.features.embedding import Encoder, require_encoder
 from audits.findings import AuditReport, Finding, Inputs, Power, SideCount, Verdict
 from audits.inputs.claims import ReadClaim, read_claim
 from audits.inputs.files import Table, read_table
@@ -39,6 +41,8 @@ class Request:
     claim: Path | None = None
     reference: Path | None = None
     split_key: Path | None = None
+    canaries: Path | None = None
+    encoder: Path | None = None
     text_column: str = "text"
     label_column: str | None = None
     unit_column: str | None = None
@@ -111,6 +115,8 @@ def read(request: Request) -> tuple[Evidence, Inputs]:
     Raises:
         BadInputError: an input cannot be audited as given.
     """
+    if request.encoder is not None:
+        require_encoder(request.encoder)
     unit = [request.unit_column] if request.unit_column else []
     label = [request.label_column] if request.label_column else []
     source_columns = [request.text_column, *unit, *label]
@@ -130,6 +136,10 @@ def read(request: Request) -> tuple[Evidence, Inputs]:
     rows = make_synthetic(synthetic.columns[column])
     if rows.rows_used < 2:
         raise BadInputError(f"the synthetic file {synthetic.name} has fewer than two rows with text")
+    opened = _canaries(request, claim, train)
+    if opened is not None:
+        train = _without(train, opened, request.text_column)
+        holdout = _without(holdout, opened, request.text_column) if holdout is not None else None
     source = make_source(train, holdout, request.text_column, request.unit_column, by_content=key is not None)
     for side, name in ((True, "source"), (False, "holdout")):
         if (side or holdout is not None) and int((source.train == side).sum()) < 2:
@@ -147,6 +157,8 @@ def read(request: Request) -> tuple[Evidence, Inputs]:
         settings=request.settings,
         key=_key(request.seed, synthetic, train, holdout),
         reference=_reference(request, source, rows) if request.reference is not None else None,
+        canaries=opened,
+        encoder=Encoder(request.encoder) if request.encoder is not None else None,
     )
     return evidence, _inputs(evidence, train, holdout, claim)
 
@@ -175,6 +187,21 @@ def _reference(request: Request, source: Source, rows: Synthetic) -> list[str]:
             )
         public -= shared
     return sorted(public)
+
+
+def _canaries(request: Request, claim: ReadClaim | None, train: Table) -> Opened | None:
+    if request.canaries is None:
+        return None
+    stated = claim.claim if claim is not None else None
+    return open_envelope(request.canaries, stated, [normalise(text) for text in train.columns[request.text_column]])
+
+
+def _without(table: Table, opened: Opened, text: str) -> Table:
+    """Leave out canaries, planted or not, by their text alone: they are no units of the source."""
+    issued = set(opened.texts)
+    kept = [place for place, value in enumerate(table.columns[text]) if normalise(value) not in issued]
+    columns = {name: [values[place] for place in kept] for name, values in table.columns.items()}
+    return replace(table, columns=columns)
 
 
 def _distinct(synthetic: Table, train: Table, holdout: Table | None) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "CLAIM_SCHEMA",
     "Accountant",
     "AuditReport",
+    "CanaryDeclaration",
     "Claim",
     "Declarations",
     "DeltaParts",
@@ -124,6 +125,15 @@ class Declarations(_Frozen):
     """Says that each of these would be unchanged if any one unit were absent."""
 
 
+class CanaryDeclaration(_Frozen):
+    """Canaries that were issued, and planted beside the source's units where their coins said so."""
+
+    issued: Annotated[int, Field(ge=1)]
+    """So many coins were tossed; how many said yes is not stated."""
+    commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Fixes the canaries and the key of their coins, and gives neither away."""
+
+
 class Model(_Frozen):
     """A public model that the generator used."""
 
@@ -168,6 +178,8 @@ class Claim(_Frozen):
     declarations: Declarations
     not_protected: tuple[str, ...]
     models: tuple[Model, ...]
+    canaries: CanaryDeclaration | None = None
+    """Planted canaries, each a record and a unit of its own that the mechanisms read; None: none were planted."""
     noise_source: str
     """For example: operating-system randomness through OpenDP's exact discrete Gaussian."""
 

@@ -11,7 +11,16 @@ from importlib.metadata import version
 
 import numpy as np
 
-from audits.findings import Accountant, Claim, Declarations, DeltaParts, Mechanism, Model, ProfilePoint
+from audits.findings import (
+    Accountant,
+    CanaryDeclaration,
+    Claim,
+    Declarations,
+    DeltaParts,
+    Mechanism,
+    Model,
+    ProfilePoint,
+)
 from privdistill.errors import MechanismError
 from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
@@ -65,6 +74,7 @@ def write_candidate(
     source_id: str,
     split_commitment: str,
     models: Sequence[Model],
+    canaries: CanaryDeclaration | None,
 ) -> Claim:
     """Write data.parquet, then claim.json.
 
@@ -127,6 +137,7 @@ def write_candidate(
         ),
         not_protected=NOT_PROTECTED,
         models=tuple(models),
+        canaries=canaries,
         noise_source=_noise_source(drawn) if claims else "none",
     )
     run.data.parent.mkdir(exist_ok=True, mode=0o700)

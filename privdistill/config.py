@@ -31,6 +31,7 @@ class Source(_Frozen):
         holdout: share of units that mechanisms never read and the audit uses as control.
         cap_epsilon: the most that the source may lose over all its runs, at cap_delta; final once the source is open.
         cap_delta: see cap_epsilon. None: the ledger's defaults, or what the source was opened with.
+        canaries: so many are issued, and planted as private records of their own where a keyed coin says so.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Source(_Frozen):
     holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
     cap_epsilon: Annotated[float, Field(gt=0.0)] | None = None
     cap_delta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    canaries: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     @field_validator("labels")
     @classmethod
@@ -57,6 +59,8 @@ class Source(_Frozen):
     def _coherent(self) -> "Source":
         if self.labels is not None and self.label_column is None:
             raise ValueError("labels are declared but label_column is not; add label_column or drop labels")
+        if self.canaries and self.label_column is not None and self.labels is None:
+            raise ValueError("canaries in a labelled corpus need declared labels; add labels or drop canaries")
         if self.unit == "record" and self.contribution_bound not in (None, 1):
             raise ValueError("a record contributes one record; set unit to a column or drop contribution_bound")
         if self.unit != "record" and self.contribution_bound is None:

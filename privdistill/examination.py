@@ -4,21 +4,29 @@ The two sides and the split key lie in RUN/private, readable by the owner only. 
 triggers a retry: it reads, reports, and that is all. This module does not know a single check.
 """
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from audits.findings import AuditReport
+from audits.findings import AuditReport, CanaryDeclaration
 from privdistill.config import Source
-from privdistill.corpus.units import Side, Split
+from privdistill.corpus.units import Side, Split, plant
 from privdistill.errors import IndeterminateError, RunError
+from privdistill.mechanisms.release import PrivateUnits
+from privdistill.models import assets
+from privdistill.models.loading import Models
+from privdistill.recipes.base import Progress, Task
 from privdistill.runs import RunDirectory, write_atomically
+from privdistill.synthesis.canaries import canary_openings, canary_words
 
-__all__ = ["examine", "keep_sides", "read_audit"]
+__all__ = ["examine", "keep_sides", "plant_canaries", "read_audit"]
 
 _KEY = "split.key"
+_CANARIES = "canaries"
 _ANSWERS = {0, 3, 10}
 _UNIT = "unit"
 
@@ -30,15 +38,56 @@ def keep_sides(run: RunDirectory, sides: Split, key: bytes) -> None:
         write_atomically(run.private / f"{name}.parquet", _parquet(side))
 
 
-def examine(run: RunDirectory, source: Source) -> AuditReport:
-    """Run `python -m audits` on a run and read its report.
+def plant_canaries(
+    run: RunDirectory, units: PrivateUnits, source: Source, task: Task, models: Models, progress: Progress
+) -> tuple[PrivateUnits, CanaryDeclaration | None]:
+    """Have the examiner issue canaries under the source's key; returns the units with the planted ones, and the claim.
+
+    They are made of declarations and public models, so they are no function of the corpus. The envelope lies in
+    RUN/private until the examiner opens it; what was not planted is seen by nobody before.
 
     Raises:
+        RunError: they could not be issued.
+    """
+    if not source.canaries:
+        return units, None
+    folder = run.private / _CANARIES
+    folder.mkdir(mode=0o700)
+    openings = canary_openings(models.language_model, task, source.canaries, progress)
+    given = [{"text": text} | ({"label": label} if label is not None else {}) for text, label in openings]
+    write_atomically(folder / "openings.jsonl", _jsonl(given))
+    write_atomically(folder / "words.jsonl", _jsonl([{"text": word} for word in canary_words(models.language_model)]))
+    command = [sys.executable, "-m", "audits", "canaries", "--count", str(source.canaries)]
+    command += ["--public", str(folder / "openings.jsonl"), "--words", str(folder / "words.jsonl")]
+    command += ["--key", str(run.private / _KEY), "--out", str(folder)]
+    command += ["--label-column", "label"] if task.labelled else []
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        write_atomically(run.private / "canaries.stderr", done.stderr)
+        raise RunError(f"canaries could not be issued (see {run.private / 'canaries.stderr'}); nothing was spent")
+    rows = [json.loads(line) for line in (folder / "inserted.jsonl").read_bytes().splitlines()]
+    declared = CanaryDeclaration(issued=source.canaries, commitment=done.stdout.decode().strip())
+    labels = tuple(row["label"] for row in rows) if task.labelled else None
+    return plant(units, tuple(row["text"] for row in rows), labels), declared
+
+
+def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Progress) -> AuditReport:
+    """Run `python -m audits` on a run and read its report.
+
+    Args:
+        run: a complete run.
+        source: what was declared of the corpus.
+        encoder: `embedded`, or a local folder, to look for paraphrases too; None: not.
+        progress: where to report.
+
+    Raises:
+        AssetError: there is no such encoder.
         RunError: candidate or private sides are gone.
         IndeterminateError: the examiner ended without a report.
     """
     needed = (run.data, run.claim, run.private / "train.parquet", run.private / "holdout.parquet", run.private / _KEY)
-    for file in needed:
+    envelope = run.private / _CANARIES / "envelope.json"
+    for file in (*needed, *([envelope] if source.canaries else [])):
         if not file.is_file():
             raise RunError(f"{file} is missing, so the run cannot be audited; generate a new one")
     run.audit.parent.mkdir(exist_ok=True, mode=0o700)
@@ -48,9 +97,15 @@ def examine(run: RunDirectory, source: Source) -> AuditReport:
     command += ["--text-column", "text", "--out", str(run.audit.parent)]
     if source.label_column is not None:
         command += ["--label-column", "label"]
+    if encoder is not None:
+        command += ["--encoder", str(assets.resolve(encoder, "encoder", progress))]
+    if source.canaries:
+        command += ["--canaries", str(envelope)]
     if source.unit != "record":
         command += ["--unit-column", _UNIT]
+    progress("examining", 0, 1)
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    progress("examining", 1, 1)
     if done.returncode not in _ANSWERS or not run.audit.is_file():
         write_atomically(run.private / "audit.stderr", done.stderr)
         raise IndeterminateError(
@@ -70,6 +125,10 @@ def read_audit(path: Path) -> AuditReport:
         return AuditReport.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         raise IndeterminateError(f"{path} is not an audit report; run privdistill audit first") from None
+
+
+def _jsonl(rows: Sequence[dict[str, str]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _parquet(side: Side) -> bytes:

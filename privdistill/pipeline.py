@@ -59,7 +59,7 @@ def generate(
     from privdistill.corpus.fingerprints import fingerprints
     from privdistill.corpus.sides import commitment
     from privdistill.corpus.units import load_sides
-    from privdistill.examination import keep_sides
+    from privdistill.examination import keep_sides, plant_canaries
     from privdistill.mechanisms.door import Door
     from privdistill.models.assets import locate
     from privdistill.models.loading import load_models
@@ -76,8 +76,9 @@ def generate(
     with directory.recording(manifest):
         models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
+        units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:
-            door = Door(sides.units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
+            door = Door(units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress)
             rows = converse(intent.recipe, context, door.answer)
@@ -89,6 +90,7 @@ def generate(
                 source_id=kept.id,
                 split_commitment=commitment(kept.key),
                 models=models.named,
+                canaries=canaries,
             )
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
@@ -98,17 +100,12 @@ def generate(
     return directory.path
 
 
-def audit(run: Path, *, progress: Progress | None = None) -> AuditReport:
+def audit(run: Path, *, encoder: str | None = None, progress: Progress | None = None) -> AuditReport:
     """Have the examiner attack a run's candidate; writes RUN/audit/audit.json."""
     from privdistill.examination import examine
 
     directory = RunDirectory.open(run)
-    if progress is not None:
-        progress("examining", 0, 1)
-    report = examine(directory, directory.manifest().config.source)
-    if progress is not None:
-        progress("examining", 1, 1)
-    return report
+    return examine(directory, directory.manifest().config.source, encoder, progress or (lambda *told: None))
 
 
 def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decision:

@@ -67,6 +67,7 @@ class Plan:
             "delta": budget.delta if budget else None,
             "mu": budget.mu if budget else None,
             "privacy_unit": self.config.source.unit,
+            "canaries": self.config.source.canaries,
             "adjacency": "add-or-remove-one-unit" if budget else None,
             "mechanisms": [planned._asdict() for planned in self.mechanisms],
             "delta_parts": {
@@ -99,6 +100,8 @@ class Plan:
             for name, kind, noise, sample_rate, steps in self.mechanisms:
                 often = "once" if steps == 1 else f"{steps} steps at sample rate {sample_rate:.4g}"
                 yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}"
+        if self.config.source.canaries:
+            yield f"canaries  {self.config.source.canaries} issued, about half of them planted as records of their own"
         for warning in self.warnings:
             yield f"warning   {warning}"
         if self.refusal is not None:

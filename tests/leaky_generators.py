@@ -22,8 +22,10 @@ __all__ = [
     "clean",
     "identifier_replay",
     "near_copies",
+    "paraphrases",
     "passthrough",
     "person_level",
+    "planted_records",
     "quoted_runs",
     "sentences",
     "side_of",
@@ -87,6 +89,21 @@ def identifier_replay(train: list[str], rows: list[str], rng: np.random.Generato
     ):
         digits = "".join(c for c in str(text).split("call +49", 1)[1] if c.isdigit())
         out[place] = f"{out[place]} (0{digits[:3]}) {digits[3:]}"
+    return out
+
+
+def planted_records(inserted: list[str], rows: list[str], rng: np.random.Generator, count: int) -> list[str]:
+    """Copies the second half of some planted records into rows of its own."""
+    chosen = rng.choice(inserted, count, replace=False)
+    return rows + [f"so they said {' '.join(str(text).split()[6:])}" for text in chosen]
+
+
+def paraphrases(train: list[str], rows: list[str], rng: np.random.Generator, count: int = 80) -> list[str]:
+    """Says again what some records say: other order, some words dropped, so that no run survives."""
+    out = list(rows)
+    for text in rng.choice(train, count, replace=False):
+        words = str(text).replace(",", "").split()
+        out.append(" ".join(words[place] for place in rng.permutation(len(words))[: len(words) - 2]))
     return out
 
 

@@ -43,14 +43,14 @@ def claim_contradicted(evidence: Evidence, rng: np.random.Generator) -> Outcome:
     grid = [guesses for guesses in _GUESSES if guesses <= units // 4]
     if not grid:
         return Outcome(f"{units} units are too few for a bound on epsilon.", status="inconclusive")
-    alpha = evidence.settings.alpha / len(grid)
+    alpha = evidence.bound_alpha / len(grid)
     ordered = train[np.lexsort((rng.random(units), -scores))]
     right = [int(ordered[:d].sum()) for d in grid]
     bounds = [epsilon_lower_bound(d, t, units, alpha, pi, claim.delta) for d, t in zip(grid, right, strict=True)]
     tests = [one_run_p_value(claim.epsilon, d, t, units, pi, claim.delta) for d, t in zip(grid, right, strict=True)]
     bound, top = max(bounds), max(ceiling(d, units, alpha, pi, claim.delta) for d in grid)
     best = grid[int(np.argmax(bounds))]
-    method = f"one run, inclusion probability {pi:g}, {len(grid)} fixed numbers of guesses, Bonferroni"
+    method = f"one run, inclusion probability {pi:g}, {len(grid)} fixed numbers of guesses, level {alpha:.3g} each"
     numbers = {
         "epsilon_lower_bound": Estimate(
             value=bound, low=bound, high=float(max(top, bound)), n=units, method=f"95 % lower bound; {method}"

@@ -20,6 +20,8 @@ from audits.statistics.calibration import calibration_doubt, null_calibration
 from audits.statistics.families import MaximumTest, maximum
 from audits.statistics.intervals import rate
 from audits.statistics.ranking import LowFalsePositive, area, area_interval, at_false_positive_rate
+from audits.statistics.tops import ranked as _order
+from audits.statistics.tops import tops as _tops
 
 __all__ = ["membership"]
 
@@ -29,7 +31,6 @@ BoolArray = npt.NDArray[np.bool_]
 AREA_MARGIN = 0.55
 TIMES_CHANCE = 2.0
 _ASKED = 0.01
-_TOP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _RATES = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 _TRIALS, _FOUND = 50, 45
 
@@ -83,31 +84,6 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Outcome:
         estimates=numbers,
         notes=tuple(notes),
     )
-
-
-def _tops(units: int) -> "_Tops":
-    return _Tops(
-        np.unique(np.maximum(1, np.round(np.array(_TOP) * units)).astype(np.int64)), np.arange(units, 0, -1) / units
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tops:
-    """Rank statistics: train units among the top k for several k, and the rank sum."""
-
-    sizes: npt.NDArray[np.int64]
-    ranks: FloatArray
-
-    def __call__(self, sides: BoolArray) -> FloatArray:
-        starts = np.concatenate([[0], self.sizes])
-        counts = np.add.reduceat(sides, starts[starts < sides.shape[1]], axis=1, dtype=np.int64)
-        top = np.cumsum(counts, axis=1)[:, : len(self.sizes)]
-        return np.concatenate([top, (sides @ self.ranks)[:, None]], axis=1)
-
-
-def _order(scores: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Descending, ties in random order: never in an order that knows the sides."""
-    return np.lexsort((rng.random(len(scores)), -scores))
 
 
 def _allowed(point: LowFalsePositive, claim: Claim | None) -> float:

@@ -110,6 +110,14 @@ def _spec_options(
             help="Share of units that no mechanism reads: the audit's control group (default: 0.3).",
         ),
     ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_SOURCE,
+            metavar="N",
+            help="Issue N canaries; those whose keyed coin says so are planted as records of their own (default: 0).",
+        ),
+    ] = None,
     epsilon: Annotated[
         float | None,
         typer.Option(rich_help_panel=_PRIVACY, help="Total epsilon of this run. Smaller protects better. No default."),
@@ -164,6 +172,7 @@ def _spec_options(
             "source.holdout": holdout,
             "source.cap_epsilon": cap_epsilon,
             "source.cap_delta": cap_delta,
+            "source.canaries": canaries,
             "privacy.epsilon": epsilon,
             "privacy.delta": delta,
             "synthesis.recipe": recipe,

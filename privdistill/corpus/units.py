@@ -4,7 +4,8 @@ Nothing here couples units: no near-duplicate merging, sorting by content, or sc
 models.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from privdistill.corpus.reader import Records, read
 from privdistill.corpus.sides import is_holdout, kept_records, normalise
 from privdistill.mechanisms.release import PrivateUnits
 
-__all__ = ["Side", "Split", "load_sides", "split"]
+__all__ = ["Side", "Split", "load_sides", "plant", "split"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -85,6 +86,21 @@ def split(records: Records, *, key: bytes, unit: str, contribution_bound: int, h
     train = _side(records, kept[False])
     units = PrivateUnits(train.texts, train.labels, np.array(unit_of, dtype=np.int64), unit, contribution_bound)
     return Split(units, train, _side(records, kept[True]))
+
+
+def plant(units: PrivateUnits, texts: Sequence[str], labels: Sequence[str] | None) -> PrivateUnits:
+    """Append planted records, each a unit of its own, whatever it resembles.
+
+    Guarantee: none by itself; the records are no function of any unit, so neighbours stay neighbours.
+    Unit: as in `units`. Adjacency: add or remove one unit; the planted ones are the same in both corpora.
+    Sensitivity: unchanged, one record each.
+    """
+    if not texts:
+        return units
+    both = None if units.labels is None or labels is None else (*units.labels, *labels)
+    first = int(units.unit_of[-1]) + 1 if units.unit_of.size else 0
+    unit_of = np.append(units.unit_of, first + np.arange(len(texts), dtype=np.int64))
+    return replace(units, texts=(*units.texts, *texts), labels=both, unit_of=unit_of)
 
 
 def _side(records: Records, groups: list[tuple[str, list[int]]]) -> Side:

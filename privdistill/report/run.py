@@ -47,6 +47,10 @@ def render_claim(claim: Claim) -> str:
             lines.append(
                 f"  {name}: {plain(accountant.name)} {plain(accountant.version)}, epsilon {accountant.epsilon:.6g}"
             )
+    if claim.canaries is not None:
+        lines.append(
+            f"  {claim.canaries.issued} canaries were issued, about half of them planted as records of their own"
+        )
     bound = attack_success(claim, 0.01)
     if bound is not None:
         general = dp_attack_success(claim.epsilon, claim.delta, 0.01)

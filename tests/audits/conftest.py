@@ -63,6 +63,20 @@ def audit(files: dict[str, Path], tmp_path: Path) -> Audit:
     return run
 
 
+@pytest.fixture
+def audit_only(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> Audit:
+    """Audit with the checks of the given ids alone."""
+    import audits.examination as examination
+    from audits.registry import load
+
+    def run(ids: tuple[str, ...], rows: list[str] | None = None, **options: object) -> AuditReport:
+        chosen = tuple(check for check in load(plug_ins=False)[0] if check.id in ids)
+        monkeypatch.setattr(examination, "load", lambda *, plug_ins: (chosen, ()))
+        return audit(rows, **options)
+
+    return run
+
+
 def finding(report: AuditReport, id: str) -> Finding:
     return next(found for found in report.findings if found.id == id)
 

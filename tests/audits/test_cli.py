@@ -153,10 +153,12 @@ BAD = {
     "claim is no JSON": (lambda f, t: f | {"claim": write(t / "c.json", b"secretword")}, "is not JSON"),
     "split key": (lambda f, t: f | {"split-key": write(t / "k", b"secretword")}, "64 hexadecimal digits"),
     "huge": (lambda f, t: f | {"max-megabytes": 0}, "raise --max-megabytes"),
-    "canaries": (lambda f, t: f | {"canaries": t / "x"}, "--canaries is not supported"),
     "unknown format": (lambda f, t: f | {"output": "pdf=x"}, "is not FORMAT=FILE"),
     "output over an input": (lambda f, t: f | {"output": f"junit={f['source']}"}, "is an input of this audit"),
     "output nowhere": (lambda f, t: f | {"output": f"junit={t}/no/x.xml"}, "a folder that is there"),
+    "canaries": (lambda f, t: f | {"canaries": write(t / "e.json", b"secretword")}, "is not an envelope"),
+    "no canaries": (lambda f, t: f | {"canaries": t / "absent.json"}, "cannot read the envelope"),
+    "encoder": (lambda f, t: f | {"encoder": t}, "holds no safetensors weights"),
     "unknown check": (lambda f, t: f | {"require": "PD999"}, "unknown checks: PD999"),
 }
 

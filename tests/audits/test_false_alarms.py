@@ -5,7 +5,6 @@ A moderate simulation; `benchmarks/audit.py` runs the long one.
 
 import numpy as np
 
-from audits.checks.membership import _order, _tops
 from audits.features.alignment import nearest, spell
 from audits.features.likelihood import likelihood_ratio
 from audits.features.rarity import rarity
@@ -15,6 +14,7 @@ from audits.features.tokens import Vocabulary
 from audits.statistics.families import concentration, maximum
 from audits.statistics.holm import holm
 from audits.statistics.intervals import clopper_pearson
+from audits.statistics.tops import ranked, tops
 from tests.leaky_generators import sentences
 
 SPLITS = 250
@@ -35,13 +35,13 @@ def test_family_wise_false_alarms_stay_near_five_percent() -> None:
     assert all(found.any() for found in flags.values()), "phantoms are there to be mistaken for leaks"
     scores = likelihood_ratio(source, synthetic, rare)
     rng = np.random.default_rng(0)
-    tests = maximum(_tops(700), 700, 420, rng)
+    tests = maximum(tops(700), 700, 420, rng)
     base = np.arange(700) < 420
     alarms = 0
     for _ in range(SPLITS):
         train = rng.permutation(base)
         p_values = {name: concentration(found, train, rng, redraws=399).p_value for name, found in flags.items()}
-        p_values["PD301"] = tests.p_value(train[_order(scores, rng)])
+        p_values["PD301"] = tests.p_value(train[ranked(scores, rng)])
         alarms += min(holm(p_values).values()) <= 0.05
     low, _ = clopper_pearson(alarms, SPLITS, confidence=0.9)
     assert low <= 0.05, f"{alarms} alarms on {SPLITS} random splits"

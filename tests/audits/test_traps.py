@@ -11,7 +11,7 @@ from audits.findings import AuditReport
 from audits.statistics.intervals import clopper_pearson
 from audits.statistics.onerun import epsilon_lower_bound
 from audits.statistics.ranking import at_false_positive_rate
-from tests.audits.conftest import Audit, Corpora, command, finding
+from tests.audits.conftest import Audit, Corpora, finding
 from tests.leaky_generators import sentences, side_of, write_jsonl
 
 
@@ -119,11 +119,16 @@ def test_trap_09_ties_report_the_rate_that_was_reached() -> None:
     assert "asked 0.01" in point.fpr.method
 
 
-def test_trap_10_unsupported_canaries_are_refused_not_ignored(files: dict[str, Path], tmp_path: Path) -> None:
-    parts = [part for name, path in files.items() for part in (f"--{name}", path)]
-    done = command(*parts, "--canaries", tmp_path / "c.json", "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert not (tmp_path / "out").exists()
+def test_trap_10_canaries_begin_like_real_text(corpora: Corpora) -> None:
+    """Canaries that look like nothing in the corpus seem safe whatever the generator does; ours share its openings."""
+    from audits.canaries.issuing import Opening, compose, vocabulary
+
+    made = compose(50, [Opening(text) for text in corpora.rows], vocabulary(sentences(2_000, seed=102)))
+    openings = {tuple(text.split()[:5]) for text in corpora.rows}
+    assert all(tuple(canary.text.split()[:5]) in openings for canary in made)
+    words = {word.strip(",;!") for text in corpora.train for word in text.split()}
+    known = [word.strip(",;!") in words for canary in made for word in canary.text.split()]
+    assert np.mean(known) > 0.9, "words of the domain, in an order of nobody's"
 
 
 DISGUISES = {

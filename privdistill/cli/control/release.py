@@ -19,7 +19,15 @@ _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release.")]
 
 
-def audit(run: RunArgument, json: Json = False, quiet: Quiet = False) -> None:
+def audit(
+    run: RunArgument,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", metavar="embedded|PATH", help="Look for paraphrases too, with a sentence encoder."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Examine a candidate, in a process of its own that knows nothing of the generator.
 
     Exit codes: 0 pass, 10 a check fails, 3 a required check is not conclusive.
@@ -28,7 +36,7 @@ def audit(run: RunArgument, json: Json = False, quiet: Quiet = False) -> None:
     from privdistill.report import render_audit
 
     with progress_bars(quiet=quiet) as bars:
-        findings = pipeline.audit(run, progress=bars)
+        findings = pipeline.audit(run, encoder=encoder, progress=bars)
     if json:
         show_json(findings.model_dump(mode="json", by_alias=True))
     else:

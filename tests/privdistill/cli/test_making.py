@@ -90,7 +90,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         "x.csv --epsilon 8 --delta 1e-7 --text-column t --label-column l --labels a,b --unit person"
         " --contribution-bound 3 --size 900 --source ward --ledger l.sqlite3 --recipe passthrough --model some/model"
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
-        " --cap-epsilon 30 --cap-delta 1e-5"
+        " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
@@ -109,6 +109,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "holdout": 0.2,
             "cap_epsilon": 30.0,
             "cap_delta": 1e-5,
+            "canaries": 40,
         },
         "privacy": {"epsilon": 8.0, "delta": 1e-7},
         "synthesis": {

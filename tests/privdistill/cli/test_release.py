@@ -73,7 +73,7 @@ def audit_report(verdict: str) -> AuditReport:
 def test_audit_ends_with_its_verdict(
     cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
 ) -> None:
-    pipeline.audit = lambda run, *, progress=None: audit_report(verdict)
+    pipeline.audit = lambda run, *, encoder=None, progress=None: audit_report(verdict)
     ended = cli("audit", "r")
     assert ended.code == code
     assert ended.out.startswith(f"AUDIT {verdict.upper()}")
