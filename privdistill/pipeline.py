@@ -6,7 +6,7 @@
     gate      run or bundle, policy  -> Decision       a pure decision over claim, audit and ledger
     release   run, policy, out       -> bundle         complete or not at all
     verify    bundle                 -> Verification   offline, by anybody
-    evaluate  run, test file         -> Utility        students trained on the rows, tested on real records; internal
+    evaluate  runs, test file        -> Evaluation     students trained on the rows, tested on real records; internal
 
 The only module that joins corpus and mechanisms. It does not render.
 """
@@ -27,7 +27,8 @@ from privdistill.recipes.base import Progress, converse, make_context
 from privdistill.runs import RunDirectory
 
 if TYPE_CHECKING:
-    from privdistill.evaluation.utility import Utility
+    from privdistill.evaluation.schema import Evaluation
+    from privdistill.evaluation.utility import Wanted
 
 __all__ = ["audit", "evaluate", "gate", "generate", "plan", "release", "verify"]
 
@@ -129,15 +130,18 @@ def release(run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = ()
     return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
 
 
-def evaluate(run: Path, test: Path, *, progress: Progress) -> "Utility":
-    """Train students on a run's rows and test them on real records; the numbers are internal."""
+def evaluate(
+    runs: Sequence[Path], test: Path, *, wanted: "Wanted", group_column: str | None = None, progress: Progress
+) -> "Evaluation":
+    """Train students on the rows of runs and test them on real records; the numbers are internal."""
     from privdistill.corpus.reader import read
+    from privdistill.evaluation.generations import Labelled, load_generations
     from privdistill.evaluation.utility import measure
 
-    directory = RunDirectory.open(run)
-    source = directory.manifest().config.source
-    records = read(test, text_column=source.text_column, label_column=source.label_column, unit_column=None)
-    return measure(directory.data, records.texts, records.labels, directory.manifest().config, progress)
+    made = load_generations([RunDirectory.open(run) for run in runs])
+    source = made.config.source
+    records = read(test, text_column=source.text_column, label_column=source.label_column, unit_column=group_column)
+    return measure(made, Labelled(records.texts, records.labels, records.units), wanted, progress)
 
 
 def verify(bundle: Path) -> Verification:

@@ -1,100 +1,216 @@
-"""What a run's rows are worth on real records: train on synthetic, test on real.
+"""What the rows of one or several runs are worth on real records: train on synthetic, test on real.
 
-Both students of `students` and the majority class, each with a Wilson interval over the test records. The numbers are
-computed on private records without noise: internal, never part of a bundle. It does not know how the rows were made.
+Students of different families, beside the majority class, prompts alone, and real records; few rows a class; what is
+lost because rows are texts; closeness, variety, cost. Several runs are generations of one configuration. Every number
+is computed on private records without noise: internal, never part of a bundle. It does not know how rows were made.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 
-from audits.findings import Estimate
+import numpy as np
+
 from privdistill.config import RunConfig
-from privdistill.errors import CorpusError
-from privdistill.evaluation.students import majority_score, train_and_test
+from privdistill.errors import AssetError, UsageError
+from privdistill.evaluation.fluency import perplexity
+from privdistill.evaluation.generations import Generation, Generations, Labelled
+from privdistill.evaluation.intervals import wilson
+from privdistill.evaluation.references import break_even, real_references, zero_shot
+from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily
+from privdistill.evaluation.students import STUDENTS, Student, majority_score
+from privdistill.evaluation.subsets import Sample
+from privdistill.evaluation.texts import Judge, closeness, variety
+from privdistill.evaluation.trials import ALL_REAL, Bench, Trial
 from privdistill.models import assets
+from privdistill.runs import now
 
-__all__ = ["Utility", "measure", "wilson"]
+__all__ = ["FAMILIES", "Wanted", "measure"]
 
-_Z = 1.959963984540054
+FAMILIES = (*STUDENTS, "finetuned")
+_SEED = 0
+"""Of subsets, students and bootstrap draws: an evaluation repeats. Noise has no seed."""
+
+Embed = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Utility:
-    """Accuracies on real test records.
+class Wanted:
+    """What to measure.
 
     Attributes:
-        words: TF-IDF student.
-        embedding: sentence-embedding student.
-        majority: always the commonest synthetic label.
-        rows: synthetic rows trained on.
+        students: families, out of `FAMILIES`.
+        zero_shot: whether to write as many rows from prompts alone, and train on them as well.
+        judge: a causal language model for perplexity (`embedded`, an id or a path), or None.
     """
 
-    words: Estimate
-    embedding: Estimate
-    majority: Estimate
-    rows: int
+    students: tuple[str, ...] = tuple(STUDENTS)
+    zero_shot: bool = False
+    judge: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The numbers as JSON."""
-        found = asdict(self)
-        for name in ("words", "embedding", "majority"):
-            found[name] = getattr(self, name).model_dump(mode="json")
-        return found | {"internal": True}
-
-    def lines(self) -> list[str]:
-        """The numbers in sentences."""
-        named = {"TF-IDF student": self.words, "embedding student": self.embedding, "majority class": self.majority}
-        out = [f"trained on {self.rows} synthetic rows, tested on {self.words.n} real records; internal numbers"]
-        out += [f"  {name:18} {e.value:.3f}  ({e.low:.3f} to {e.high:.3f}, {e.method})" for name, e in named.items()]
-        return out
+    def __post_init__(self) -> None:
+        """Refuse what is not there."""
+        unknown = [name for name in self.students if name not in FAMILIES]
+        if unknown or not self.students:
+            raise UsageError(f"unknown student {', '.join(unknown)!r}; expected some of: {', '.join(FAMILIES)}")
 
 
-def measure(
-    data: Path,
-    texts: Sequence[str],
-    labels: Sequence[str] | None,
-    config: RunConfig,
-    progress: assets.AssetProgress,
-) -> Utility:
-    """Train the students on a candidate and test them.
+def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: assets.AssetProgress) -> Evaluation:
+    """Measure everything that can be, and say what cannot.
+
+    Args:
+        generations: the runs, their configuration and the records they were made from.
+        test: real records that no run has read.
+        wanted: what to measure.
+        progress: where to report.
 
     Raises:
-        CorpusError: the test records have no labels, or the run is unlabelled.
+        UsageError: nothing to measure on.
+        AssetError: a model cannot be had.
     """
-    import pyarrow.parquet as pq
+    if len(test.texts) < 4:
+        raise UsageError(f"expected at least 4 test records, found {len(test.texts)}; give a larger file")
+    runs, config, real = generations.runs, generations.config, generations.real
+    rng = np.random.default_rng(_SEED)
+    notes: list[str] = []
+    embed = _embedders(config, wanted, notes, progress)
 
+    def sample(texts: Sequence[str], labels: Sequence[str] | None) -> Sample:
+        return Sample(tuple(texts), tuple(labels or [""] * len(texts)), {name: e(texts) for name, e in embed.items()})
+
+    start = time.perf_counter()
+    tested = sample(test.texts, test.labels)
+    pace = (time.perf_counter() - start) / len(tested)
+    made = [sample(one.texts, one.labels) for one in runs]
+    known = None if real is None else sample(real.texts, real.labels)
+    if known is None:
+        notes.append("references of real records: the run keeps no private side")
+    trials: list[Trial] = []
+    bench: Bench | None = None
+    classes: tuple[str, ...] = ()
+    if test.labels is None or config.source.label_column is None:
+        notes.append("utility: the run, or the test file, has no label column")
+    else:
+        classes = config.source.labels or tuple(sorted({label for one in made for label in one.labels}))
+        bench = Bench(_families(config, wanted, embed, progress), classes, tested, rng)
+        trials.append(bench.trial("synthetic", "synthetic", made, progress))
+        if wanted.zero_shot:
+            rows = _prompted(config, classes, len(made[0]), rng, progress)
+            trials.append(bench.trial("zero-shot pool", "public", [sample(*rows)], progress))
+        else:
+            notes.append("zero-shot pool (epsilon 0): not asked for; --zero-shot writes one")
+        for name, part in [] if known is None else real_references(known, len(made[0]), rng):
+            trials.append(bench.trial(name, "non-private reference", [part], progress))
+        notes.append("the DP teacher itself: a run does not keep it; its soft labels, if any, are in the rows")
+    if wanted.judge is None:
+        notes.append("perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows")
+    if len(made) > 1:
+        notes.append("curve, gap, closeness and variety: of the first run only")
+    return Evaluation(
+        created_at=now(),
+        code_version=version("privdistill"),
+        runs=tuple(one.facts for one in runs),
+        classes=classes,
+        test_records=len(tested),
+        test_outside_classes=bench.outside if bench else 0,
+        majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
+        students=tuple(_family(one) for one in bench.students) if bench else (),
+        utility=tuple(bench.table(trials)) if bench else (),
+        per_class=tuple(bench.by_class(trials[0])) if bench else (),
+        per_group=tuple(bench.by_group(trials[0], test.groups)) if bench and test.groups else (),
+        curve=tuple(bench.curve(made[0], known, progress)) if bench else (),
+        discretisation=tuple(bench.gaps(made[0], known)) if bench else (),
+        closeness=tuple(closeness(made[0], tested, known, rng)),
+        variety=tuple(variety(made[0], tested, known, config.synthesis.describe, _judge(wanted, rng, progress), rng)),
+        cost=tuple(_costs(runs, trials, bench.students, pace)) if bench else (),
+        not_measured=tuple(notes),
+    )
+
+
+def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: assets.AssetProgress) -> dict[str, Embed]:
+    """The spaces: the run's encoder always, static embeddings when their student is wanted and can be had."""
+    from privdistill.evaluation.students.static import StaticEncoder
     from privdistill.models.encoder import SentenceEncoder
+    from privdistill.models.tokenizer import ModelTokenizer
 
-    if labels is None:
-        raise CorpusError("an unlabelled run has no classes to test; evaluate needs a label column")
-    table = pq.read_table(data)
-    rows, answers = table["text"].to_pylist(), table["label"].to_pylist()
     encoder = SentenceEncoder(
         assets.resolve(config.synthesis.encoder, "encoder", progress),
         model_id="encoder",
         dtype=config.performance.dtype,
+        max_tokens=config.synthesis.max_tokens,
     )
-    train = (rows, encoder.embed(rows), answers)
-    test = (texts, encoder.embed(texts, lambda done, total: progress("encoding test records", done, total)), labels)
-    scores = train_and_test(train, test)
-    n = len(labels)
-    return Utility(
-        wilson(scores.words, n), wilson(scores.embedding, n), wilson(majority_score(answers, labels), n), len(rows)
+    found: dict[str, Embed] = {
+        "encoder": lambda texts: encoder.embed(texts, lambda done, total: progress("encoding", done, total))
+    }
+    if "static" in wanted.students:
+        folder = assets.resolve(config.synthesis.model, "language-model", progress)
+        try:
+            static = StaticEncoder.load(folder, ModelTokenizer(folder, model_id="language model"))
+        except AssetError as error:
+            notes.append(f"student static: {error}")
+        else:
+            found["static"] = static.embed
+    return found
+
+
+def _families(
+    config: RunConfig, wanted: Wanted, spaces: dict[str, Embed], progress: assets.AssetProgress
+) -> list[Student]:
+    found = [STUDENTS[name] for name in wanted.students if name in STUDENTS]
+    found = [student for student in found if student.space is None or student.space in spaces]
+    if "finetuned" in wanted.students:
+        from privdistill.evaluation.students.networks import finetuned
+
+        found.append(finetuned(assets.resolve(config.synthesis.encoder, "encoder", progress), "the run's encoder"))
+    return found
+
+
+def _family(student: Student) -> StudentFamily:
+    return StudentFamily(
+        name=student.name, about=student.about, seen_by_generator=student.name in ("encoder", "finetuned")
     )
 
 
-def wilson(share: float, n: int) -> Estimate:
-    """95 % Wilson interval of a share of n records.
+def _prompted(
+    config: RunConfig, classes: Sequence[str], rows: int, rng: np.random.Generator, progress: assets.AssetProgress
+) -> tuple[list[str], list[str]]:
+    """Texts and labels from prompts alone."""
+    from privdistill.models.loading import load_models
 
-    Example:
-        >>> round(wilson(0.5, 100).low, 3)
-        0.404
-    """
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return Estimate(
-        value=share, low=max(0.0, centre - half), high=min(1.0, centre + half), n=n, method="Wilson 95 %, test records"
-    )
+    model = load_models(config.synthesis, config.performance, progress).language_model
+    written = zero_shot(model, classes, config, rows, rng, progress)
+    return [text for text, _ in written], [label for _, label in written]
+
+
+def _judge(wanted: Wanted, rng: np.random.Generator, progress: assets.AssetProgress) -> tuple[str, Judge] | None:
+    if wanted.judge is None:
+        return None
+    folder = assets.resolve(wanted.judge, "language-model", progress)
+    embedded = " (wrote the rows by default: favours them)" if wanted.judge == "embedded" else ""
+    return f"{folder.name}{embedded}", lambda texts: perplexity(folder, folder.name, texts, rng)
+
+
+def _costs(runs: Sequence[Generation], trials: Sequence[Trial], students: Sequence[Student], pace: float) -> list[Cost]:
+    """What distilling took, and one training on either corpus, embedding of its texts included."""
+    full = next((trial for trial in trials if trial.name == ALL_REAL), None)
+    if full is None:
+        return []
+    distilling = float(np.mean([one.facts.seconds for one in runs]))
+    found = []
+    for student in students:
+        embedding = pace if student.space == "encoder" else 0.0
+        ours, theirs = (
+            float(np.mean(trial.seconds[student.name])) + embedding * len(trial.samples[0])
+            for trial in (trials[0], full)
+        )
+        found.append(
+            Cost(
+                student=student.name,
+                distilling=distilling,
+                training_synthetic=ours,
+                training_real=theirs,
+                break_even=break_even(distilling, ours, theirs),
+            )
+        )
+    return found

@@ -3,7 +3,7 @@
     render_decision(decision, *, report=None)        render_audit(audit)             render_report(claim, decision,
     audit) render_privacy(statement, decision)              render_card(statement, *, data_file, columns)
     render_policy(policy, sha256)                    render_verification(verification)
-    privacy_statement(claim, decision, policy) -> PrivacyStatement
+    render_evaluation(evaluation)                    privacy_statement(claim, decision, policy) -> PrivacyStatement
 
 It does not know runs, bundles or terminals.
 """
@@ -11,6 +11,7 @@ It does not know runs, bundles or terminals.
 from privdistill.report.audit import render_audit
 from privdistill.report.card import render_card
 from privdistill.report.decision import render_decision, verdict_line
+from privdistill.report.evaluation import render_evaluation
 from privdistill.report.plain import markdown, plain
 from privdistill.report.policy import render_policy
 from privdistill.report.privacy import render_privacy
@@ -29,6 +30,7 @@ __all__ = [
     "render_card",
     "render_claim",
     "render_decision",
+    "render_evaluation",
     "render_policy",
     "render_privacy",
     "render_report",

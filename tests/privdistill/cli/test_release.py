@@ -10,7 +10,8 @@ import pytest
 from audits.findings import AuditReport, Finding, Inputs, SideCount
 from privdistill.policy.decision import Decision, PolicyId, RuleResult
 from privdistill.policy.facts import Digests
-from privdistill.report import Verification, VerifiedItem
+from privdistill.report import Verification, VerifiedItem, render_evaluation
+from tests.privdistill.report.test_evaluation import evaluation
 
 _SHA = "0" * 64
 _VERDICTS = [("allow", 0), ("deny", 10), ("indeterminate", 3)]
@@ -126,24 +127,28 @@ def test_verify_says_yes_only_when_something_was_verified(
 
 
 def test_evaluate_prints_the_numbers(cli: Callable, pipeline: ModuleType, in_folder: Path) -> None:
-    class Utility:
-        def lines(self) -> list[str]:
-            return ["TF-IDF student 0.700"]
-
-        def as_dict(self) -> dict[str, float]:
-            return {"words": 0.7}
-
     asked = []
 
-    def evaluate(run: Path, test: Path, *, progress: Callable) -> Utility:
-        asked.append((run, test))
-        return Utility()
+    def evaluate(runs: list[Path], test: Path, *, wanted, group_column: str | None, progress: Callable):
+        asked.append((runs, test, wanted.students, wanted.zero_shot, group_column))
+        return evaluation()
 
     pipeline.evaluate = evaluate
-    assert cli("evaluate", "r", "--test", "t.csv").out == "TF-IDF student 0.700\n"
-    assert json.loads(cli("evaluate", "r", "--test", "t.csv", "--json").out) == {"words": 0.7}
-    assert asked == [(Path("r"), Path("t.csv"))] * 2
+    assert cli("evaluate", "r", "--test", "t.csv").out == render_evaluation(evaluation())
+    options = ("--students", "words, finetuned", "--zero-shot", "--group-column", "store", "--json")
+    document = json.loads(cli("evaluate", "r", "s", "--test", "t.csv", *options).out)
+    assert document["schema"] == "privdistill.evaluation/v1"
+    assert document["internal"] is True
+    assert document["utility"][0]["accuracy"].keys() == {"value", "low", "high", "n", "method"}
+    usual = ("words", "encoder", "static", "transformer")
+    assert asked == [
+        ([Path("r")], Path("t.csv"), usual, False, None),
+        ([Path("r"), Path("s")], Path("t.csv"), ("words", "finetuned"), True, "store"),
+    ]
     assert cli("evaluate", "r").code == 2
+    ended = cli("evaluate", "r", "--test", "t.csv", "--students", "oracle")
+    assert ended.code == 2
+    assert "words, encoder, static, transformer, finetuned" in ended.err
 
 
 def test_policy_list_and_show(cli: Callable, in_folder: Path) -> None:

@@ -1,7 +1,19 @@
-import numpy as np
+"""Every family learns what can be learnt and nothing else; references for what each one reads."""
 
-from privdistill.evaluation.students import Scores, majority_score, train_and_test
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from privdistill.errors import AssetError
+from privdistill.evaluation.students import STUDENTS, Scores, majority_score, train_and_test
+from privdistill.evaluation.students.networks import finetuned
+from privdistill.evaluation.students.static import StaticEncoder
+from privdistill.evaluation.students.student import Student
+from privdistill.evaluation.subsets import Sample
 from tests.conftest import toy_rows
+from tests.privdistill.mechanisms.conftest import ToyTokens
 
 
 def _corpus(n: int, seed: int) -> tuple[list[str], np.ndarray, list[str]]:
@@ -10,7 +22,88 @@ def _corpus(n: int, seed: int) -> tuple[list[str], np.ndarray, list[str]]:
     return [text for text, _ in rows], sign, [label for _, label in rows]
 
 
-def test_students_learn_what_can_be_learnt() -> None:
+def sample(n: int, seed: int) -> Sample:
+    texts, points, labels = _corpus(n, seed)
+    return Sample(tuple(texts), tuple(labels), {"encoder": points, "static": points})
+
+
+def shuffled(one: Sample) -> Sample:
+    order = np.random.default_rng(0).permutation(len(one))
+    return Sample(one.texts, tuple(one.labels[i] for i in order), one.spaces)
+
+
+@pytest.fixture(autouse=True)
+def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Toy texts are learnt in a tenth of the steps."""
+    monkeypatch.setattr("privdistill.evaluation.students.networks._STEPS", (40, 40))
+
+
+def share(student: Student, train: Sample, test: Sample) -> float:
+    real = np.array([("bad", "good").index(label) for label in test.labels])
+    return float(np.mean(student.answer(train, test, ("bad", "good")).classes == real))
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_every_family_learns_what_can_be_learnt_and_nothing_from_shuffled_labels(name: str) -> None:
+    train, test = sample(300, 0), sample(120, 1)
+    assert share(STUDENTS[name], train, test) > 0.95
+    if name != "transformer":  # one training of it is enough for a unit test
+        assert 0.2 < share(STUDENTS[name], shuffled(train), test) < 0.8
+
+
+def test_a_single_class_is_answered_throughout_and_takes_no_time() -> None:
+    train, test = sample(20, 0), sample(40, 1)
+    only = Sample(train.texts, ("good",) * 20, train.spaces)
+    answers = STUDENTS["words"].answer(only, test, ("bad", "good"))
+    assert set(answers.classes.tolist()) == {1}
+    assert answers.seconds == 0.0
+
+
+def test_training_a_network_touches_nobody_elses_randomness() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    first = STUDENTS["transformer"].answer(sample(40, 0), sample(20, 1), ("bad", "good"))
+    assert torch.equal(torch.rand(3), expected)
+    again = STUDENTS["transformer"].answer(sample(40, 0), sample(20, 1), ("bad", "good"))
+    assert np.array_equal(first.classes, again.classes)
+
+
+def test_an_encoder_is_fine_tuned(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privdistill.evaluation.students.networks._TUNED_RATE", 2e-3)  # the tiny one starts untrained
+    monkeypatch.setattr("privdistill.evaluation.students.networks._TUNED_STEPS", 60)
+    assert share(finetuned(tiny_encoder, "tiny"), sample(200, 0), sample(80, 1)) > 0.9
+
+
+def test_what_is_no_encoder_cannot_be_fine_tuned(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="fine-tuning"):
+        share(finetuned(tmp_path, "nothing"), sample(20, 0), sample(20, 1))
+
+
+def test_static_embeddings_are_the_weighted_centred_mean_of_distinct_tokens() -> None:
+    table = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    tokens = ToyTokens()
+    (found,) = StaticEncoder(table, tokens).embed(["a bridge a bridge by the river"])
+    ids = sorted(set(tokens.ids(["a bridge by the river"])[0]))
+    mean = sum((table[i] - table.mean(axis=0)) * (1e-3 / (1e-3 + 1 / ((i + 1) * np.log(51)))) for i in ids)
+    assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+
+
+def test_static_embeddings_come_from_safetensors_and_do_not_depend_on_the_batch(tiny_language_model: Path) -> None:
+    from privdistill.models.tokenizer import ModelTokenizer
+
+    encoder = StaticEncoder.load(tiny_language_model, ModelTokenizer(tiny_language_model, model_id="tiny"))
+    texts = [text for text, _ in toy_rows(5, seed=0)]
+    assert np.array_equal(encoder.embed(texts)[2:3], encoder.embed(texts[2:3]))
+    assert np.isfinite(encoder.embed([*texts, ""])).all()
+
+
+def test_a_model_without_a_known_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="student `static`"):
+        StaticEncoder.load(tmp_path, ToyTokens())
+
+
+def test_the_two_students_of_the_protocol() -> None:
     scores = train_and_test(_corpus(200, 0), _corpus(100, 1))
     assert scores.words > 0.95
     assert scores.embedding == 1.0

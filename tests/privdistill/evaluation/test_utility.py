@@ -1,67 +1,119 @@
-"""Students on planted data, intervals, and what cannot be evaluated."""
+"""A whole evaluation on planted data: what is learnt, what is held beside it, and what is said not to be measured."""
 
-from pathlib import Path
+import dataclasses
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from privdistill.config import RunConfig, Source
-from privdistill.errors import CorpusError
-from privdistill.evaluation import utility
-from privdistill.evaluation.utility import measure, wilson
-from tests.privdistill.mechanisms.conftest import ToySentences
+from privdistill.errors import UsageError
+from privdistill.evaluation.references import break_even, zero_shot
+from privdistill.evaluation.schema import Evaluation, Trained
+from privdistill.evaluation.trials import ALL_REAL
+from privdistill.evaluation.utility import FAMILIES, Wanted, measure
+from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, labelled, planted, quiet
 
-CONFIG = RunConfig(source=Source(path="x.csv"))
+LINEAR = Wanted(students=("words", "encoder", "static"))
 
-
-def rows(n: int) -> tuple[list[str], list[str]]:
-    words = {"good": "bright calm warm", "bad": "broken dull noisy"}
-    labels = ["good", "bad"] * (n // 2)
-    return [f"{words[y].split()[i % 3]} thing number {i}" for i, y in enumerate(labels)], labels
+pytestmark = pytest.mark.usefixtures("toy_models")
 
 
-@pytest.fixture(autouse=True)
-def _toy_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(utility.assets, "resolve", lambda *args: Path("."))
-    monkeypatch.setattr("privdistill.models.encoder.SentenceEncoder", lambda *args, **kwargs: ToySentences())
+def cell(found: Evaluation, trained_on: str, student: str = "words") -> Trained:
+    (one,) = (one for one in found.utility if (one.trained_on, one.student) == (trained_on, student))
+    return one
 
 
-def write(path: Path, texts: list[str], labels: list[str]) -> Path:
-    pq.write_table(pa.table({"text": texts, "label": labels}), path)
-    return path
+def test_rows_that_teach_are_told_from_rows_that_do_not_and_stand_beside_every_reference() -> None:
+    found = measure(planted(1, 2), labelled(150, 50), LINEAR, quiet)
+    good = cell(found, "synthetic")
+    assert good.accuracy.value > 0.95
+    assert good.accuracy.n == 150
+    assert good.generations is not None
+    assert good.generations.n == 2
+    assert good.of_real is not None
+    assert good.of_real.low <= 1.0 <= good.of_real.high + 0.05
+    assert found.majority is not None
+    assert found.majority.value < 0.7
+    references = {one.trained_on for one in found.utility if one.origin == "non-private reference"}
+    subsets = {"real, random", "real, k-center", "real, herding", "real, gradient similarity"}
+    assert references == {ALL_REAL, *subsets}
+    assert {cell(found, name).rows for name in subsets} == {200}
+    assert cell(found, ALL_REAL).rows == 500
+    # the embeddings of the toy encoder say nothing about the class, and that shows
+    assert cell(found, "synthetic", "encoder").accuracy.value < 0.75
+    assert {point.per_class for point in found.curve} == {5, 10, 20, 50, 200}
+    few, many = (
+        next(p for p in found.curve if (p.trained_on, p.student, p.per_class) == ("real, random", "words", n))
+        for n in (5, 50)
+    )
+    assert few.accuracy.value < many.accuracy.value
+    assert {(one.trained_on, one.per_class) for one in found.discretisation} >= {("synthetic", 5), ("real", 50)}
+    assert {one.measure for one in found.closeness} == {"frechet", "mauve", "precision", "recall"}
+    assert all(one.real is not None and one.synthetic.n == one.real.n for one in found.closeness)
+    assert {one.student for one in found.per_group} == {"words", "encoder"}
+    assert {one.group for one in found.per_group} == {"north", "south"}
+    assert all(one.distilling == 100.0 for one in found.cost)
+    assert any("static" in sentence for sentence in found.not_measured), "a student that cannot be had is named"
+    assert any("zero-shot" in sentence for sentence in found.not_measured)
+    assert found.internal is True
+    assert Evaluation.model_validate_json(found.model_dump_json(by_alias=True)) == found
 
 
-def test_a_learnable_corpus_is_learnt_by_the_student_that_reads_words(tmp_path: Path) -> None:
-    texts, labels = rows(200)
-    found = measure(write(tmp_path / "d.parquet", texts, labels), *rows(80), CONFIG, lambda *step: None)
-    assert found.words.value == 1.0
-    assert found.words.low < 1.0
-    assert found.majority.value == 0.5
-    assert (found.rows, found.words.n) == (200, 80)
-    assert found.as_dict()["internal"] is True
-    assert any("internal" in line for line in found.lines())
+def test_chance_labels_teach_nothing() -> None:
+    found = measure(planted(1, wrong=1.0, real=False), labelled(150, 50), Wanted(students=("words",)), quiet)
+    assert cell(found, "synthetic").accuracy.value < 0.9
+    assert cell(found, "synthetic").of_real is None
+    assert {one.trained_on for one in found.utility} == {"synthetic"}
+    assert any("no private side" in sentence for sentence in found.not_measured)
+    assert not found.cost
 
 
-def test_shuffled_labels_teach_nothing(tmp_path: Path) -> None:
-    texts, labels = rows(400)
-    shuffled = list(np.random.default_rng(0).permutation(labels))
-    found = measure(write(tmp_path / "d.parquet", texts, shuffled), *rows(200), CONFIG, lambda *step: None)
-    assert found.words.value < 0.8
+def test_without_labels_texts_are_still_measured() -> None:
+    made = planted(1, config=UNLABELLED)
+    test = dataclasses.replace(labelled(60, 50), labels=None)
+    found = measure(made, test, LINEAR, quiet)
+    assert not found.utility
+    assert not found.curve
+    assert found.majority is None
+    assert found.closeness
+    assert found.variety
+    assert any("no label column" in sentence for sentence in found.not_measured)
 
 
-def test_a_single_class_is_answered_with_that_class(tmp_path: Path) -> None:
-    texts, _ = rows(20)
-    found = measure(write(tmp_path / "d.parquet", texts, ["good"] * 20), *rows(10), CONFIG, lambda *step: None)
-    assert found.words.value == 0.5
+def test_test_labels_outside_the_run_are_counted_and_wrong() -> None:
+    test = labelled(60, 50)
+    test = dataclasses.replace(test, labels=("strange",) * 20 + (test.labels or ())[20:])
+    found = measure(planted(1, real=False), test, Wanted(students=("words",)), quiet)
+    assert found.test_outside_classes == 20
+    assert cell(found, "synthetic").accuracy.value <= 40 / 60
 
 
-def test_without_labels_there_is_nothing_to_test(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="label column"):
-        measure(tmp_path / "d.parquet", ["a"], None, CONFIG, lambda *step: None)
+def test_prompts_alone_are_trained_on_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Writer:
+        def sample(self, prompts, **options):
+            rng = options["rng"]
+            return [(f"a plain sentence about number {rng.integers(10**6)}.", True) for _ in prompts]
+
+    class Loaded:
+        language_model = Writer()
+
+    monkeypatch.setattr("privdistill.models.loading.load_models", lambda *args: Loaded)
+    wanted = Wanted(students=("words",), zero_shot=True)
+    found = measure(planted(1, real=False), labelled(60, 50), wanted, quiet)
+    assert cell(found, "zero-shot pool").origin == "public"
+    assert cell(found, "zero-shot pool").rows == 200
+    rows = zero_shot(Writer(), ("good", "bad"), CONFIG, 10, np.random.default_rng(0), quiet)
+    assert len({text for text, _ in rows}) == 10
+    assert {label for _, label in rows} == {"good", "bad"}
 
 
-@pytest.mark.parametrize(("share", "n", "low", "high"), [(0.0, 10, 0.0, 0.2775), (0.5, 100, 0.4038, 0.5962)])
-def test_wilson_intervals_are_the_published_ones(share: float, n: int, low: float, high: float) -> None:
-    assert (wilson(share, n).low, wilson(share, n).high) == pytest.approx((low, high), abs=1e-4)
+def test_a_training_that_is_not_cheaper_never_pays() -> None:
+    assert break_even(60.0, 1.0, 1.5) == 120.0
+    assert break_even(60.0, 1.5, 1.5) is None
+
+
+def test_unknown_students_and_too_few_records_are_refused() -> None:
+    assert set(Wanted().students) < set(FAMILIES)
+    with pytest.raises(UsageError, match="finetuned"):
+        Wanted(students=("words", "oracle"))
+    with pytest.raises(UsageError, match="at least 4"):
+        measure(planted(1), labelled(3, 1), LINEAR, quiet)

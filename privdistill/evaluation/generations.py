@@ -1,0 +1,109 @@
+"""Read the runs under evaluation: their rows, what their claims say, and the real records they were made from.
+
+Several runs must be generations of one configuration. It reads run directories only and computes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from privdistill.candidate import read_claim
+from privdistill.config import RunConfig
+from privdistill.errors import RunError, UsageError
+from privdistill.evaluation.schema import GeneratedRun
+from privdistill.runs import RunDirectory
+
+__all__ = ["Generation", "Generations", "Labelled", "load_generations"]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Records: texts, labels or None, groups or None."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    groups: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The rows of one run and what its claim says of them."""
+
+    facts: GeneratedRun
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Runs of one configuration.
+
+    Attributes:
+        runs: one or more.
+        config: of all of them.
+        real: the records that the mechanisms read, or None where the run no longer keeps them.
+    """
+
+    runs: tuple[Generation, ...]
+    config: RunConfig
+    real: Labelled | None
+
+
+def load_generations(directories: Sequence[RunDirectory]) -> Generations:
+    """Read rows, claims and, from the first run, the train side.
+
+    Raises:
+        UsageError: no run, one run twice, or runs of different configurations.
+        RunError: a run's rows cannot be read.
+    """
+    if not directories:
+        raise UsageError("expected at least one run, found none; name a directory made by generate")
+    manifests = [directory.manifest() for directory in directories]
+    if len({manifest.run_id for manifest in manifests}) < len(manifests):
+        raise UsageError("a run was named twice; several runs are independent generations, name each once")
+    first = manifests[0]
+    for manifest in manifests[1:]:
+        differing = [
+            name
+            for name in ("privacy", "synthesis", "source")
+            if getattr(manifest.config, name) != getattr(first.config, name)
+        ]
+        if differing or manifest.source_id != first.source_id:
+            raise UsageError(
+                f"runs differ in {', '.join(differing) or 'their source in the ledger'}; expected generations of one "
+                "configuration. Evaluate the others by themselves"
+            )
+    return Generations(
+        tuple(_generation(directory) for directory in directories), first.config, _real(directories[0], first.config)
+    )
+
+
+def _generation(directory: RunDirectory) -> Generation:
+    import pyarrow.parquet as pq
+
+    manifest, claim = directory.manifest(), read_claim(directory)
+    try:
+        table = pq.read_table(directory.data, columns=["text", "label"])
+    except OSError:
+        raise RunError(f"{directory.data} cannot be read; generate a new run") from None
+    seconds = (datetime.fromisoformat(claim.created_at) - datetime.fromisoformat(manifest.created_at)).total_seconds()
+    facts = GeneratedRun(
+        run_id=manifest.run_id,
+        recipe=claim.recipe,
+        epsilon=claim.epsilon,
+        delta=claim.delta,
+        rows=claim.rows,
+        seconds=max(seconds, 0.0),
+    )
+    return Generation(facts, tuple(table["text"].to_pylist()), tuple(table["label"].to_pylist()))
+
+
+def _real(directory: RunDirectory, config: RunConfig) -> Labelled | None:
+    import pyarrow.parquet as pq
+
+    file = directory.private / "train.parquet"
+    if not file.is_file():
+        return None
+    table = pq.read_table(file)
+    labels = tuple(table["label"].to_pylist()) if config.source.label_column is not None else None
+    return Labelled(tuple(table["text"].to_pylist()), labels)

@@ -1,0 +1,114 @@
+"""The families of students: linear on words, on the run's encoder, on static embeddings; a transformer from nothing.
+
+Different on purpose: a corpus that only pleases the encoder it was selected with is found out. It does not know which
+corpus is synthetic.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privdistill.evaluation.students.student import Student
+from privdistill.evaluation.subsets import Sample
+
+__all__ = ["STUDENTS", "Scores", "majority_score", "train_and_test"]
+
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Test accuracies of the two students of the benchmark protocol.
+
+    Attributes:
+        words: TF-IDF of words and pairs, logistic regression.
+        embedding: sentence embeddings, logistic regression.
+    """
+
+    words: float
+    embedding: float
+
+    def relative_to(self, real: "Scores") -> "Scores":
+        """Both as shares of what real data achieves."""
+        return Scores(self.words / real.words, self.embedding / real.embedding)
+
+
+def train_and_test(
+    train: tuple[Sequence[str], Embeddings, Sequence[str]], test: tuple[Sequence[str], Embeddings, Sequence[str]]
+) -> Scores:
+    """Train the two students of the benchmark protocol on (texts, embeddings, labels) and test them."""
+    ours, theirs = (Sample(tuple(t), tuple(y), {"encoder": e}) for t, e, y in (train, test))
+    classes = sorted(set(ours.labels) | set(theirs.labels))
+    if not ours.labels:
+        return Scores(0.0, 0.0)
+    real = np.array([classes.index(label) for label in theirs.labels])
+    words, embedding = (
+        float(np.mean(STUDENTS[name].answer(ours, theirs, classes).classes == real)) for name in ("words", "encoder")
+    )
+    return Scores(words, embedding)
+
+
+def majority_score(train_labels: Sequence[str], test_labels: Sequence[str]) -> float:
+    """Accuracy of always answering the commonest training label."""
+    names, counts = np.unique(list(train_labels), return_counts=True)
+    return float(np.mean(np.asarray(list(test_labels)) == names[int(counts.argmax())]))
+
+
+def _linear_on_words(texts: list[str], labels: Sequence[str]) -> Callable[[list[str]], Sequence[str]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    return _fitted(make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), _regression()), texts, labels)
+
+
+def _linear_on_points(points: Embeddings, labels: Sequence[str]) -> Callable[[Embeddings], Sequence[str]]:
+    return _fitted(_regression(), points, labels)
+
+
+def _linear_on_static(points: Embeddings, labels: Sequence[str]) -> Callable[[Embeddings], Sequence[str]]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    # Averages of word vectors vary little in most directions: scaled, and with stronger regularisation.
+    return _fitted(make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=1000)), points, labels)
+
+
+def _fitted(model: Any, inputs: Any, labels: Sequence[str]) -> Callable[[Any], Sequence[str]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a run that needs more steps says so for every fold; the score stands
+        model.fit(inputs, list(labels))
+    return lambda asked: [str(one) for one in model.predict(asked)]
+
+
+def _small_transformer(texts: list[str], labels: Sequence[str]) -> Callable[[list[str]], Sequence[str]]:
+    from privdistill.evaluation.students.networks import train_small_transformer
+
+    return train_small_transformer(texts, labels)
+
+
+def _regression() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=1.0, max_iter=1000)
+
+
+STUDENTS: Mapping[str, Student] = {
+    student.name: student
+    for student in (
+        Student("words", "TF-IDF of words and pairs, logistic regression", None, _linear_on_words),
+        Student("encoder", "the run's own sentence encoder, logistic regression", "encoder", _linear_on_points),
+        Student(
+            "static",
+            "frequency-weighted mean of static token embeddings, logistic regression",
+            "static",
+            _linear_on_static,
+        ),
+        Student("transformer", "two transformer layers trained from nothing", None, _small_transformer),
+    )
+}
+"""The families that need nothing but the run's own models; `networks.finetuned` makes one more."""
