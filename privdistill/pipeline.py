@@ -130,17 +130,15 @@ def release(run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = ()
     return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
 
 
-def evaluate(
-    runs: Sequence[Path], test: Path, *, wanted: "Wanted", group_column: str | None = None, progress: Progress
-) -> "Evaluation":
+def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Progress) -> "Evaluation":
     """Train students on the rows of runs and test them on real records; the numbers are internal."""
     from privdistill.corpus.reader import read
     from privdistill.evaluation.generations import Labelled, load_generations
     from privdistill.evaluation.utility import measure
 
     made = load_generations([RunDirectory.open(run) for run in runs])
-    source = made.config.source
-    records = read(test, text_column=source.text_column, label_column=source.label_column, unit_column=group_column)
+    text, label = made.config.source.text_column, made.config.source.label_column
+    records = read(test, text_column=text, label_column=label, unit_column=wanted.group_column)
     return measure(made, Labelled(records.texts, records.labels, records.units), wanted, progress)
 
 

@@ -43,11 +43,13 @@ class Wanted:
         students: families, out of `FAMILIES`.
         zero_shot: whether to write as many rows from prompts alone, and train on them as well.
         judge: a causal language model for perplexity (`embedded`, an id or a path), or None.
+        group_column: column of the test file whose values make groups, or None.
     """
 
     students: tuple[str, ...] = tuple(STUDENTS)
     zero_shot: bool = False
     judge: str | None = None
+    group_column: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not there."""

@@ -126,9 +126,9 @@ def evaluate(
     from privdistill.report import render_evaluation
 
     named = {"students": tuple(name.strip() for name in students.split(","))} if students is not None else {}
-    wanted = Wanted(**named, zero_shot=zero_shot, judge=judge)
+    wanted = Wanted(**named, zero_shot=zero_shot, judge=judge, group_column=group_column)
     with progress_bars(quiet=quiet) as bars:
-        found = pipeline.evaluate(runs, test, wanted=wanted, group_column=group_column, progress=bars)
+        found = pipeline.evaluate(runs, test, wanted=wanted, progress=bars)
     if json:
         show_json(found.model_dump(mode="json", by_alias=True))
     else:

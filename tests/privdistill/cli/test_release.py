@@ -129,8 +129,8 @@ def test_verify_says_yes_only_when_something_was_verified(
 def test_evaluate_prints_the_numbers(cli: Callable, pipeline: ModuleType, in_folder: Path) -> None:
     asked = []
 
-    def evaluate(runs: list[Path], test: Path, *, wanted, group_column: str | None, progress: Callable):
-        asked.append((runs, test, wanted.students, wanted.zero_shot, group_column))
+    def evaluate(runs: list[Path], test: Path, *, wanted, progress: Callable):
+        asked.append((runs, test, wanted.students, wanted.zero_shot, wanted.group_column))
         return evaluation()
 
     pipeline.evaluate = evaluate
