@@ -1,10 +1,11 @@
-"""The two benchmark corpora and their fixed split: test is a function of each text alone, the rest is private."""
+"""The benchmark corpora and their fixed split: test is a function of each text alone, the rest is private."""
 
 import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from privdistill.models import assets
 
@@ -19,6 +20,8 @@ class Corpus:
     labels: tuple[str, ...]
     describe: str
     label_descriptions: Mapping[str, str]
+    metric: Literal["accuracy", "balanced_accuracy"]
+    """What the tables show: balanced accuracy where one class is rare."""
     private: tuple[Row, ...]
     test: tuple[Row, ...]
 
@@ -30,8 +33,13 @@ class Corpus:
             writer.writerows(self.private)
 
 
+def names() -> tuple[str, ...]:
+    """All corpora."""
+    return tuple(_SPECS)
+
+
 def load(name: str) -> Corpus:
-    """One of `reviews` and `questions`."""
+    """One of `reviews`, `questions` and `messages`."""
     asset, column, describe, words = _SPECS[name]
     rows: dict[str, str] = {}
     with assets.fetch(asset).open(encoding="utf-8", newline="") as stream:
@@ -41,7 +49,8 @@ def load(name: str) -> Corpus:
                 rows.setdefault(text, row[column])
     test = tuple((text, label) for text, label in rows.items() if _bucket(text) < 2)
     private = tuple((text, label) for text, label in rows.items() if _bucket(text) >= 2)
-    return Corpus(name, tuple(words), describe, words, private, test)
+    metric: Literal["accuracy", "balanced_accuracy"] = "balanced_accuracy" if name == "messages" else "accuracy"
+    return Corpus(name, tuple(words), describe, words, metric, private, test)
 
 
 def _bucket(text: str) -> int:
@@ -62,5 +71,11 @@ _SPECS = {
             "LOC": "location",
             "NUM": "number or date",
         },
+    ),
+    "messages": (
+        "sms-spam",
+        "label",
+        "text messages",
+        {"ham": "personal messages between friends", "spam": "advertising, prizes and paid services"},
     ),
 }

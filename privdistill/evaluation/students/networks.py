@@ -69,15 +69,13 @@ def train_small_transformer(texts: Sequence[str], labels: Sequence[str]) -> Ask:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        model = _SmallTransformer(len(index) + 2, len(names))
-        _descend(
-            model,
-            lambda rows: model(ids([texts[i] for i in rows])),
-            _targets(labels, names),
-            steps,
-            _BATCH,
-            _RATE,
-        )
+        model, table = _SmallTransformer(len(index) + 2, len(names)), ids(texts)
+
+        def scores(rows: Sequence[int]) -> torch.Tensor:
+            batch = table[rows]  # (b, T)
+            return model(batch[:, : int((batch != 0).sum(dim=1).max())])
+
+        _descend(model, scores, _targets(labels, names), steps, _BATCH, _RATE)
     return lambda asked: _answer(lambda some: model(ids(some)), asked, names)
 
 

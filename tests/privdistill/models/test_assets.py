@@ -309,6 +309,13 @@ def _must_not_run(*_: object, **__: object) -> None:
             {"ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"},
             "5053512441cab4f74bd2fdfb7f4462656edcabdba6af67758093670562046106",
         ),
+        (
+            "sms-spam",
+            ["text", "label"],
+            4837,
+            {"ham", "spam"},
+            "f7abc3ccf8a38447b6c48ef8c261cb710b4d469cef59df7661d6ee70b64baa1a",
+        ),
     ],
 )
 def test_real_corpora(name: str, columns: list[str], rows: int, labels: set[str], sha256: str) -> None:
