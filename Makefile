@@ -9,13 +9,14 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench bench-audit clean
+.PHONY: help setup demo test check fix bench bench-audit bench-recipes clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
 	@echo "make test    the tests"
 	@echo "make check   formatting, lint, types, import rules"
 	@echo "make bench   quality against real data (long)"
+	@echo "make bench-recipes  every recipe, epsilon and corpus beside each other (long; goes on where it stopped)"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
 
@@ -60,6 +61,9 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-recipes: $(READY)
+	$(BIN)/python -m benchmarks.recipes $(ARGS)
 
 bench-audit: $(READY)
 	$(BIN)/python -m benchmarks.audit $(ARGS)

@@ -22,6 +22,8 @@ class Corpus:
     label_descriptions: Mapping[str, str]
     metric: Literal["accuracy", "balanced_accuracy"]
     """What the tables show: balanced accuracy where one class is rare."""
+    size: int
+    """Declared number of records that a run reads, in round figures."""
     private: tuple[Row, ...]
     test: tuple[Row, ...]
 
@@ -40,7 +42,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Corpus:
     """One of `reviews`, `questions` and `messages`."""
-    asset, column, describe, words = _SPECS[name]
+    asset, column, describe, words, size = _SPECS[name]
     rows: dict[str, str] = {}
     with assets.fetch(asset).open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -50,7 +52,7 @@ def load(name: str) -> Corpus:
     test = tuple((text, label) for text, label in rows.items() if _bucket(text) < 2)
     private = tuple((text, label) for text, label in rows.items() if _bucket(text) >= 2)
     metric: Literal["accuracy", "balanced_accuracy"] = "balanced_accuracy" if name == "messages" else "accuracy"
-    return Corpus(name, tuple(words), describe, words, metric, private, test)
+    return Corpus(name, tuple(words), describe, words, metric, size, private, test)
 
 
 def _bucket(text: str) -> int:
@@ -58,7 +60,7 @@ def _bucket(text: str) -> int:
 
 
 _SPECS = {
-    "reviews": ("demo-corpus", "category", "short movie reviews", {"fresh": "positive", "rotten": "negative"}),
+    "reviews": ("demo-corpus", "category", "short movie reviews", {"fresh": "positive", "rotten": "negative"}, 7000),
     "questions": (
         "trec",
         "label",
@@ -71,11 +73,13 @@ _SPECS = {
             "LOC": "location",
             "NUM": "number or date",
         },
+        3000,
     ),
     "messages": (
         "sms-spam",
         "label",
         "text messages",
         {"ham": "personal messages between friends", "spam": "advertising, prizes and paid services"},
+        2500,
     ),
 }

@@ -24,13 +24,11 @@ from benchmarks.corpora import Corpus
 from privdistill import pipeline
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.evaluation.fidelity import form_of, length_distance
+from privdistill.evaluation.references import zero_shot
 from privdistill.evaluation.students import majority_score, train_and_test
 from privdistill.features.encoded import TextEncoder
 from privdistill.models.loading import Models, load_models
 from privdistill.recipes import distribution
-from privdistill.synthesis.form import tidy
-from privdistill.synthesis.pool import public_pool
-from privdistill.synthesis.prompts import label_words
 
 _PACKAGES = ("privdistill", "torch", "transformers", "scikit-learn", "numpy", "opendp", "opacus")
 
@@ -81,43 +79,14 @@ class Bench:
         }
 
     def _config(self, path: Path, epsilon: float) -> RunConfig:
-        corpus = self.corpus
-        return RunConfig(
-            source=Source(
-                path=str(path),
-                name=f"benchmark-{corpus.name}",
-                label_column="label",
-                labels=corpus.labels,
-                label_descriptions=dict(corpus.label_descriptions),
-            ),
-            privacy=Privacy(epsilon=epsilon, delta=1e-6),
-            synthesis=Synthesis(recipe="distribution", rows=self.rows, describe=corpus.describe),
-            performance=self.performance,
-        )
+        return configured(self.corpus, str(path), epsilon, "distribution", self.rows, self.performance)
 
     def _zero_shot(self) -> dict[str, float]:
         """Prompts alone: the same number of rows, labelled by their prompts."""
-        corpus = self.corpus
-        words = label_words(corpus.labels, corpus.label_descriptions)
-        rng = np.random.default_rng()
-        rows: dict[str, str] = {}
-        for _ in range(6):
-            drafts = public_pool(
-                self.models.language_model,
-                corpus.describe,
-                words,
-                self.rows // 2,
-                max_tokens=48,
-                rng=rng,
-                progress=lambda done, total: None,
-            )
-            for draft in drafts:
-                text = tidy(draft.text, True, within=lambda _: True, whole_sentences=False)
-                if text is not None:
-                    rows.setdefault(text, corpus.labels[draft.aim])
-            if len(rows) >= self.rows:
-                break
-        return asdict(train_and_test(self._encoded(list(rows.items())[: self.rows]), self.test))
+        config = self._config(Path("corpus.csv"), 1.0)
+        model, rng = self.models.language_model, np.random.default_rng()
+        rows = zero_shot(model, self.corpus.labels, config, self.rows, rng, _quiet)
+        return asdict(train_and_test(self._encoded(rows), self.test))
 
     def _encoder(self) -> TextEncoder:
         return self.models.encoder
@@ -125,6 +94,25 @@ class Bench:
     def _encoded(self, rows: Sequence[tuple[str, str]]) -> tuple[list[str], np.ndarray, list[str]]:
         texts = [text for text, _ in rows]
         return texts, self._encoder().encode(texts).embeddings, [label for _, label in rows]
+
+
+def configured(
+    corpus: Corpus, path: str, epsilon: float, recipe: str, rows: int, performance: Performance
+) -> RunConfig:
+    """A run on the private part of a corpus, with everything about it declared."""
+    return RunConfig(
+        source=Source(
+            path=path,
+            name=f"benchmark-{corpus.name}",
+            label_column="label",
+            labels=corpus.labels,
+            label_descriptions=dict(corpus.label_descriptions),
+            size=corpus.size,
+        ),
+        privacy=Privacy(epsilon=epsilon, delta=1e-6),
+        synthesis=Synthesis(recipe=recipe, rows=rows, describe=corpus.describe),
+        performance=performance,
+    )
 
 
 def circumstances(performance: Performance) -> dict[str, Any]:

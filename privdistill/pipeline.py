@@ -133,13 +133,11 @@ def release(run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = ()
 def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Progress) -> "Evaluation":
     """Train students on the rows of runs and test them on real records; the numbers are internal."""
     from privdistill.corpus.reader import read
-    from privdistill.evaluation.generations import Labelled, load_generations
+    from privdistill.evaluation.generations import load_generations, test_records
     from privdistill.evaluation.utility import measure
 
     made = load_generations([RunDirectory.open(run) for run in runs])
-    text, label = made.config.source.text_column, made.config.source.label_column
-    records = read(test, text_column=text, label_column=label, unit_column=wanted.group_column)
-    return measure(made, Labelled(records.texts, records.labels, records.units), wanted, progress)
+    return measure(made, test_records(made, partial(read, test), wanted.group_column), wanted, progress)
 
 
 def verify(bundle: Path) -> Verification:

@@ -3,9 +3,10 @@
 Several runs must be generations of one configuration. It reads run directories only and computes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from privdistill.candidate import read_claim
 from privdistill.config import RunConfig
@@ -13,7 +14,7 @@ from privdistill.errors import RunError, UsageError
 from privdistill.evaluation.schema import GeneratedRun
 from privdistill.runs import RunDirectory
 
-__all__ = ["Generation", "Generations", "Labelled", "load_generations"]
+__all__ = ["Generation", "Generations", "Labelled", "load_generations", "test_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,19 @@ def load_generations(directories: Sequence[RunDirectory]) -> Generations:
     return Generations(
         tuple(_generation(directory) for directory in directories), first.config, _real(directories[0], first.config)
     )
+
+
+def test_records(made: Generations, read: Callable[..., Any], group_column: str | None) -> Labelled:
+    """Read a test file by the columns of the runs.
+
+    Args:
+        made: the runs.
+        read: takes text_column, label_column, unit_column; returns texts, labels, units.
+        group_column: column whose values make groups, or None.
+    """
+    source = made.config.source
+    found = read(text_column=source.text_column, label_column=source.label_column, unit_column=group_column)
+    return Labelled(found.texts, found.labels, found.units)
 
 
 def _generation(directory: RunDirectory) -> Generation:

@@ -164,7 +164,9 @@ class Bench:
                         per_class=count,
                         rows=len(parts[0]),
                         draws=draws,
-                        accuracy=wilson(float(np.mean(shares)), len(self._tested)),
+                        accuracy=wilson(
+                            float(np.mean(shares)), len(self._tested), f"test records; mean of {draws} draws"
+                        ),
                     )
         progress("few rows a class", len(ways), len(ways))
 

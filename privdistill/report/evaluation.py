@@ -129,12 +129,12 @@ def _curve(found: Evaluation) -> Iterator[str]:
     yield "FEW ROWS  accuracy with so many rows of each class (random: mean of several draws)"
     for student in dict.fromkeys(point.student for point in found.curve):
         points = [point for point in found.curve if point.student == student]
-        yield f"  {'student ' + student:{_NAME + 6}}  " + "".join(f"{count:>11}" for count in counts)
+        yield f"  {'student ' + student:{_NAME}}" + "".join(f"{count:>13}" for count in counts)
         for name in dict.fromkeys(point.trained_on for point in points):
             own = {point.per_class: point for point in points if point.trained_on == name}
             mark = "*" if next(iter(own.values())).origin == "non-private reference" else ""
-            shown = "".join(f"{_short(own[count].accuracy) if count in own else '-':>11}" for count in counts)
-            yield f"    {plain(name) + mark:{_NAME + 4}}  {shown}"
+            shown = "".join(f"{_short(own[count].accuracy) if count in own else '-':>13}" for count in counts)
+            yield f"    {plain(name) + mark:{_NAME - 2}}{shown}"
 
 
 def _gap(found: Evaluation) -> Iterator[str]:

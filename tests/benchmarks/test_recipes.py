@@ -1,0 +1,121 @@
+"""The recipe benchmark: slices add up, shared models change no embedding, table and plot say what is missing."""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks.cells import Cell, Store
+from benchmarks.plot import svg
+from benchmarks.recipe_table import markdown
+from benchmarks.sharing import RememberedSentences, RememberedWriter
+from tests.privdistill.mechanisms.conftest import ToySentences
+
+
+def line(recipe: str, epsilon: float, value: float = 0.6, *, generation: int = 0, **more: Any) -> dict[str, Any]:
+    cell = Cell("messages", recipe, epsilon, 500, generation)
+    scores = {
+        student: {name: [value, value - 0.02, value + 0.02] for name in ("accuracy", "balanced_accuracy", "macro_f1")}
+        for student in ("words", "encoder", "static")
+    }
+    found = {
+        **cell.__dict__,
+        "status": "done",
+        "metric": "balanced_accuracy",
+        "test_records": 900,
+        "code": {"commit": "abc", "versions": {"torch": "2"}},
+        "date": "2026-11-22T10:00:00+00:00",
+        "machine": "a machine, 2 cores",
+        "scores": scores,
+        "seconds": 60.0,
+    }
+    return found | more
+
+
+LINES = [
+    *(line("distribution", e, 0.7 + e / 100, generation=g) for e in (1.0, 2.0, 4.0, 8.0) for g in (0, 1)),
+    *(line("slow", e, 0.5) for e in (1.0, 2.0, 4.0)),
+    line("slow", 8.0, status="refused", reason="too few records"),
+    line("zero-shot pool", 0.0, 0.55),
+    line("real, train side", 0.0, 0.93, trained_rows=2500),
+]
+
+
+def test_a_slice_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results" / "recipes.jsonl")
+    assert store.lines() == []
+    store.append(line("distribution", 8.0))
+    store.append(line("distribution", 4.0, status="failed", reason="crash"))
+    store.append(line("slow", 8.0, status="refused", reason="too few"))
+    done = Store(tmp_path / "results" / "recipes.jsonl").done(None)
+    assert Cell("messages", "distribution", 8.0, 500, 0).key() in done
+    assert Cell("messages", "slow", 8.0, 500, 0).key() in done
+    assert Cell("messages", "distribution", 4.0, 500, 0).key() not in done, "what failed is tried again"
+    assert Cell("messages", "distribution", 8.0, 500, 1).key() not in done
+    assert Cell("messages", "distribution", 8.0, 2000, 0).key() not in done
+    assert store.done("another commit") == set()
+
+
+def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_beat_prompts() -> None:
+    text = markdown(LINES, lambda corpus, epsilon, rows: "distribution")
+    assert "balanced accuracy on 900 test records" in text
+    assert "0.710 ± 0.000 (2)" in text, "generations: mean and standard deviation"
+    assert "0.500 (0.480 to 0.520)" in text, "one generation: interval over test records"
+    assert "real, train side, 2500 records" in text
+    assert "slow does not beat the zero-shot pool at epsilon 4" in text
+    assert "distribution does not beat" not in text
+    assert "slow, epsilon 8: refused: too few records" in text
+    assert "| auto is | distribution |" in text
+    assert "commits abc" in text
+
+
+def test_the_newest_line_of_a_cell_counts() -> None:
+    lines = [line("distribution", 8.0, 0.5), line("distribution", 8.0, 0.8)]
+    text = markdown(lines, lambda *given: "distribution")
+    assert "0.800" in text
+    assert "0.500" not in text
+
+
+def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
+    root = ElementTree.fromstring(svg(LINES))
+    space = "{http://www.w3.org/2000/svg}"
+    labels = [one.text for one in root.iter(f"{space}text")]
+    assert {"distribution", "slow", "real records", "messages, TF-IDF student"} <= set(labels)
+    assert len(list(root.iter(f"{space}polyline"))) == 2 * 3
+    heights = [float(one.get("cy", "nan")) for one in root.iter(f"{space}circle")]
+    assert len(heights) == (4 + 3) * 3
+    assert ElementTree.fromstring(svg(LINES[-2:])) is not None, "references alone are no crash"
+
+
+class Writer:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def sample(self, prompts, **options):
+        self.calls += 1
+        return [(f"text {self.calls}", True) for _ in prompts]
+
+
+def test_unsteered_texts_are_written_once_a_generation_and_steered_ones_always() -> None:
+    inner = Writer()
+    writer = RememberedWriter(inner)
+    options: dict[str, Any] = {"max_new_tokens": 8, "temperature": 1.0, "top_p": 0.9, "bias": None}
+    writer.begin(0)
+    first, second = writer.sample(["a"], **options), writer.sample(["a"], **options)
+    assert first != second, "a second request of one run gets texts of its own"
+    writer.begin(0)
+    assert [writer.sample(["a"], **options), writer.sample(["a"], **options)] == [first, second]
+    steered = options | {"bias": np.zeros((1, 3))}
+    assert writer.sample(["a"], **steered) != writer.sample(["a"], **steered)
+    writer.begin(1)
+    assert writer.sample(["a"], **options) not in (first, second), "another generation starts anew"
+    assert writer.calls == 5
+
+
+@pytest.mark.parametrize("texts", [["a", "b", "a"], []])
+def test_remembered_embeddings_are_bitwise_those_of_the_encoder(texts: list[str]) -> None:
+    remembered = RememberedSentences(ToySentences())
+    remembered.embed(["b", "c"])
+    assert np.array_equal(remembered.embed(texts), ToySentences().embed(texts))
