@@ -242,7 +242,12 @@ def _inputs(evidence: Evidence, train: Table, holdout: Table | None, claim: Read
 def _side(source: Source, side: bool, records: int) -> SideCount:
     units = int((source.train == side).sum())
     used = int(source.copies[source.train == side].sum())
-    return SideCount(units_used=units, units_available=units, records_used=used, records_available=records)
+    return SideCount(
+        units_used=units,
+        units_available=source.units_available[0 if side else 1],
+        records_used=used,
+        records_available=records,
+    )
 
 
 def _run(check: Check, evidence: Evidence, seed: int) -> Outcome | str:

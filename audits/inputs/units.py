@@ -35,6 +35,7 @@ class Source:
         unit: `record`, or the name of the unit column.
         sampling: what one unit is, in words.
         both_sides: number of units found on both sides before the sampling unit was chosen.
+        units_available: units in the files (train, holdout), those without any text included.
         records_available: records in the files (train, holdout), empty ones included.
     """
 
@@ -46,6 +47,7 @@ class Source:
     unit: str
     sampling: str
     both_sides: int
+    units_available: tuple[int, int]
     records_available: tuple[int, int]
 
     @property
@@ -137,15 +139,18 @@ def _by_column(sides: list[tuple[Table, bool]], text: str, unit: str, available:
         unit=unit,
         sampling=f"everything with one value of column {unit!r}",
         both_sides=both,
+        units_available=(sum(side for _, side in groups), sum(not side for _, side in groups)),
         records_available=available,
     )
 
 
 def _by_text(sides: list[tuple[Table, bool]], text: str, available: tuple[int, int], *, by_content: bool) -> Source:
     counts: dict[str, list[int]] = {}
+    empty = [0, 0]
     for table, side in sides:
         for value in table.columns[text]:
             plain = normalise(value)
+            empty[side] += not plain
             if plain:
                 counts.setdefault(plain, [0, 0])[side] += 1
     both = sum(1 for held, trained in counts.values() if held and trained)
@@ -159,6 +164,7 @@ def _by_text(sides: list[tuple[Table, bool]], text: str, available: tuple[int, i
             entries += [(plain, True, trained), (plain, False, held)]
         else:
             entries.append((plain, trained > 0, trained + held))
+    trained_units = sum(side for _, side, _ in entries)
     return Source(
         texts=[plain for plain, _, _ in entries],
         unit_of=np.arange(len(entries), dtype=np.int64),
@@ -170,5 +176,6 @@ def _by_text(sides: list[tuple[Table, bool]], text: str, available: tuple[int, i
         if by_record
         else "a distinct text, with all its copies",
         both_sides=both,
+        units_available=(trained_units + empty[True], len(entries) - trained_units + empty[False]),
         records_available=available,
     )

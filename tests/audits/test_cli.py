@@ -152,6 +152,7 @@ BAD = {
     "absent": (lambda f, t: f | {"source": t / "absent.csv"}, "does not exist"),
     "claim is no JSON": (lambda f, t: f | {"claim": write(t / "c.json", b"secretword")}, "is not JSON"),
     "split key": (lambda f, t: f | {"split-key": write(t / "k", b"secretword")}, "64 hexadecimal digits"),
+    "a gigabyte": (lambda f, t: f | {"source": sparse(t / "g.jsonl", 2**30)}, "holds more than 512 MiB"),
     "huge": (lambda f, t: f | {"max-megabytes": 0}, "raise --max-megabytes"),
     "unknown format": (lambda f, t: f | {"output": "pdf=x"}, "is not FORMAT=FILE"),
     "output over an input": (lambda f, t: f | {"output": f"junit={f['source']}"}, "is an input of this audit"),
@@ -165,6 +166,12 @@ BAD = {
 
 def write(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
+    return path
+
+
+def sparse(path: Path, size: int) -> Path:
+    with path.open("wb") as stream:
+        stream.truncate(size)
     return path
 
 

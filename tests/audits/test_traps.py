@@ -11,8 +11,8 @@ from audits.findings import AuditReport
 from audits.statistics.intervals import clopper_pearson
 from audits.statistics.onerun import epsilon_lower_bound
 from audits.statistics.ranking import at_false_positive_rate
-from tests.audits.conftest import Audit, Corpora, finding
-from tests.leaky_generators import sentences, side_of, write_jsonl
+from tests.audits.conftest import Audit, Corpora, finding, write_claim
+from tests.leaky_generators import KEY, claim_for, sentences, side_of, write_jsonl
 
 
 def copied(corpora: Corpora, count: int, seed: int = 1) -> list[str]:
@@ -155,12 +155,24 @@ def test_trap_11_a_disguised_copy_is_a_copy(corpora: Corpora, disguise: str) -> 
     assert (found.bits >= 40).all()
 
 
-def test_trap_12_the_whole_source_is_counted(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+def test_trap_12_a_scrubbed_source_is_noticed(audit: Audit, corpora: Corpora, files: dict[str, Path]) -> None:
+    """Auditing against a copy from which names were taken: its records no longer stand where the key puts them."""
+    claim = write_claim(files["synthetic"].parent / "c.json", claim_for(files["synthetic"], len(corpora.rows)))
+    key = files["synthetic"].parent / "k"
+    key.write_text(KEY.hex())
+    options = {"claim": claim, "split_key": key}
+    assert finding(audit(**options), "PD103").status == "pass"
+    scrubbed = [text.replace("the ", "[NAME] ") for text in corpora.train]
+    report = audit(source=write_jsonl(files["source"].parent / "scrubbed.jsonl", scrubbed), **options)
+    assert finding(report, "PD103").status == "fail"
+
+
+def test_trap_12_what_was_scrubbed_away_is_counted(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
     """A source that was scrubbed to empty texts shows in n used of n available."""
     scrubbed = ["" if i % 2 else text for i, text in enumerate(corpora.train)]
-    report = audit(source=write_jsonl(tmp_path / "scrubbed.jsonl", scrubbed))
-    side = report.inputs.train
+    side = audit(source=write_jsonl(tmp_path / "scrubbed.jsonl", scrubbed)).inputs.train
     assert (side.records_used, side.records_available) == ((len(scrubbed) + 1) // 2, len(scrubbed))
+    assert (side.units_used, side.units_available) == ((len(scrubbed) + 1) // 2, len(scrubbed))
 
 
 def test_trap_13_a_lower_bound_says_what_it_could_have_contradicted(rng: np.random.Generator) -> None:
@@ -212,6 +224,22 @@ def test_trap_17_nothing_is_truncated_in_silence(audit: Audit, corpora: Corpora,
     rows = [*corpora.rows, "", corpora.rows[0]]
     side = audit(rows).inputs.synthetic
     assert (side.records_available, side.records_used, side.units_used) == (502, 501, 500)
+
+
+def test_trap_17_people_without_any_text_are_counted_too(audit: Audit, corpora: Corpora, tmp_path: Path) -> None:
+    sides = {}
+    for name, texts in (("source", corpora.train[:300]), ("holdout", corpora.holdout[:200])):
+        owners = [f"{name}{i}" for i in range(len(texts))]
+        sides[name] = write_jsonl(tmp_path / f"{name}.jsonl", ["", *texts[1:]], who=owners)
+    report = audit(unit_column="who", require=("PD105",), **sides)
+    assert report.inputs.holdout is not None
+    for side, units in ((report.inputs.train, 300), (report.inputs.holdout, 200)):
+        assert (side.units_used, side.units_available) == (units - 1, units)
+
+
+def test_there_is_a_test_for_each_of_the_seventeen_traps() -> None:
+    numbers = {int(name[10:12]) for name in globals() if name.startswith("test_trap_")}
+    assert numbers == set(range(1, 18))
 
 
 def test_dependence_between_records_keeps_the_level() -> None:
