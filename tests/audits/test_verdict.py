@@ -84,6 +84,17 @@ def test_holm_is_over_all_tested_checks(verdict_of: Any) -> None:
     assert finding(report, "X0").correction == "Holm over 3 checks"
 
 
+def test_a_check_that_settles_itself_stands_under_the_same_correction(verdict_of: Any) -> None:
+    """A claim check that would pass by its own bound takes part in Holm; only what is left after it makes a fail."""
+    own = Outcome("bound below the claim", alarm="claim contradicted", status="inconclusive", p_value=0.03)
+    report = verdict_of({"X1": GOOD, "X2": own})
+    assert finding(report, "X2").status == "inconclusive"
+    assert finding(report, "X2").corrected_p_value == pytest.approx(0.06)
+    report = verdict_of({"X1": GOOD, "X2": Outcome("x", alarm="claim contradicted", status="pass", p_value=0.02)})
+    assert finding(report, "X2").status == "fail"
+    assert finding(report, "X2").summary == "claim contradicted"
+
+
 def test_significant_but_small_is_no_fail(verdict_of: Any) -> None:
     assert verdict_of({"X1": Outcome("x", p_value=1e-9, harmful=False, power=power)}).verdict == "pass"
 
