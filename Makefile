@@ -9,7 +9,7 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench bench-audit bench-recipes clean
+.PHONY: help setup demo test check fix bench bench-audit bench-recipes bench-ledger clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   formatting, lint, types, import rules"
 	@echo "make bench   quality against real data (long)"
 	@echo "make bench-recipes  every recipe, epsilon and corpus beside each other (long; goes on where it stopped)"
+	@echo "make bench-ledger  the ledger under a crowd and under kill -9"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
 
@@ -67,6 +68,9 @@ bench-recipes: $(READY)
 
 bench-audit: $(READY)
 	$(BIN)/python -m benchmarks.audit $(ARGS)
+
+bench-ledger: $(READY)
+	$(BIN)/python -m benchmarks.ledger $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
