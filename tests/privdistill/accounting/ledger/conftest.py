@@ -1,7 +1,5 @@
-"""Ledgers to test with: an SQLite file, and a database on a PostgreSQL server started for the session on loopback."""
+"""Ledgers to test with, on SQLite and PostgreSQL, and one run that is charged."""
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,6 @@ import pytest
 from privdistill.accounting.budget import Budget, calibrate
 from privdistill.accounting.ledger import Ledger, Source
 from privdistill.mechanisms.release import MechanismRecord, Reservation
-from tests.privdistill.accounting.ledger.server import programs, running
 
 BUDGET = calibrate(2.0, 1e-6, {"statistic": 1.0}, threshold=False)
 PLAN = [Reservation("statistic", "gaussian", BUDGET.noise_multipliers["statistic"])]
@@ -35,27 +32,6 @@ def record(budget: Budget = BUDGET, name: str = "statistic") -> MechanismRecord:
 
 def reserve(ledger: Ledger, source: Source, run_id: str) -> None:
     ledger.reserve_once(source, run_id, PLAN, BUDGET)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """URL of a server without its database; the server lives as long as the session, on 127.0.0.1 only."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian package postgresql); the ledger was tested on SQLite only")
-    pytest.importorskip("psycopg", reason="psycopg is not installed; the ledger was tested on SQLite only")
-    with running() as url:
-        yield url
-
-
-@pytest.fixture
-def postgresql(server: str) -> str:
-    """URL of an empty database."""
-    import psycopg
-
-    name = f"ledger_{time.monotonic_ns()}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{server}/{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
