@@ -264,3 +264,27 @@ def test_what_is_not_a_ledger_is_refused_with_a_sentence(tmp_path: Path) -> None
 def test_the_default_ledger_lies_in_the_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVDISTILL_STATE_DIR", str(tmp_path))
     assert default_ledger() == tmp_path / "ledger.sqlite3"
+
+
+def test_in_postgresql_the_right_to_select_and_insert_is_enough(postgresql: str) -> None:
+    import psycopg
+
+    Ledger(postgresql)
+    server = postgresql.removeprefix("postgresql://ledger@")
+    with psycopg.connect(postgresql, autocommit=True) as owner:
+        owner.execute("DROP ROLE IF EXISTS clerk")
+        owner.execute("CREATE ROLE clerk LOGIN")
+        owner.execute("GRANT SELECT, INSERT ON ledger, entries TO clerk")
+        clerk = Ledger(f"postgresql://clerk@{server}")
+        source = clerk.open_source("clinic", unit="record", holdout=0.3)
+        reserve(clerk, source, "run-1")
+        clerk.draw("run-1", record())
+        clerk.commit("run-1")
+        assert clerk.verify()[0] == 4
+        with (
+            psycopg.connect(f"postgresql://clerk@{server}") as forger,
+            pytest.raises(psycopg.Error, match="permission"),
+        ):
+            forger.execute("UPDATE entries SET body = '{}'")
+        owner.execute("DROP OWNED BY clerk")
+        owner.execute("DROP ROLE clerk")
