@@ -22,6 +22,7 @@ _COMMANDS = {
     "canaries": "audits.commands.canaries",
     "checks": "audits.commands.checks",
     "schema": "audits.commands.schema",
+    "shadow": "audits.commands.shadow",
 }
 """Sub-commands: the module whose `main(arguments)` returns the exit code."""
 _FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
@@ -41,9 +42,10 @@ examples
       --split-key split.key --out audit/
 
 other commands
-  python -m audits canaries    issue canaries under seal, to be planted before generating
+  python -m audits canaries                     issue canaries under seal, to be planted before generating
   python -m audits checks list | explain ID     the checks; what one does, how it can be wrong, what to do
   python -m audits schema NAME                  JSON Schema of audit.json, its public form, or claim.json
+  python -m audits shadow                       run a generator many times, with and without one unit
 
 formats and views
   text and json show everything (the internal view), text only on a terminal; junit, sarif, github and markdown show the
@@ -111,6 +113,7 @@ def _audit(options: argparse.Namespace) -> int:
         label_column=options.label_column,
         unit_column=options.unit_column,
         require=options.require,
+        include=options.include,
         seed=options.seed,
         settings=Settings(alpha=options.alpha, max_detectable=options.max_detectable),
         max_bytes=options.max_megabytes * 2**20,
@@ -186,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     levels = parser.add_argument_group("levels")
     levels.add_argument(
         "--require", type=_ids, metavar="ID,...", help="checks that must pass (default: the core tier and claim)"
+    )
+    levels.add_argument(
+        "--include", type=_ids, default=(), metavar="ID,...", help="checks to run besides, which run on request only"
     )
     levels.add_argument("--alpha", type=_share, default=0.05, help="family-wise level (default: 0.05)")
     levels.add_argument(

@@ -47,6 +47,7 @@ class Request:
     label_column: str | None = None
     unit_column: str | None = None
     require: tuple[str, ...] | None = None
+    include: tuple[str, ...] = ()
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
     max_bytes: int = 512 * 2**20
@@ -66,12 +67,13 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
     progress("reading", 0.0)
     checks, plug_ins = load(plug_ins=request.plug_ins)
     known = {check.id for check in checks}
-    unknown = sorted(set(request.require or ()) - known)
-    if unknown:
+    asked = {*(request.require or ()), *request.include}
+    if unknown := sorted(asked - known):
         raise BadInputError(
-            f"--require names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            f"--require or --include names unknown checks: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         )
     evidence, inputs = read(request)
+    checks = tuple(_deferred(check) if check.on_request and check.id not in asked else check for check in checks)
     found = findings(checks, evidence, request.seed, progress)
     required = _required(checks, request, evidence)
     progress("done", 1.0)
@@ -100,6 +102,12 @@ def findings(
         outcomes[check.id] = _run(check, evidence, seed)
     progress("correcting", (len(checks) + 1) / (len(checks) + 2))
     return _findings(checks, outcomes, evidence)
+
+
+def _deferred(check: Check) -> Check:
+    """A check that nobody asked for: it says so, and nothing else."""
+    said = Outcome(f"It runs on request only: --include {check.id}.", status="skipped")
+    return replace(check, run=lambda evidence, rng: said)
 
 
 def _version() -> str:

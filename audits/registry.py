@@ -70,10 +70,18 @@ class Check:
     run: CheckFunction
     origin: str
     page: str = ""
+    on_request: bool = False
 
 
 def check(
-    *, id: str, name: str, title: str, threat_model: ThreatModel, tier: Tier, page: str = ""
+    *,
+    id: str,
+    name: str,
+    title: str,
+    threat_model: ThreatModel,
+    tier: Tier,
+    page: str = "",
+    on_request: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check under a stable id.
 
@@ -84,13 +92,14 @@ def check(
         threat_model: what the attacker has (T0 release only ... T4 a student model; `none` for claim checks).
         tier: what the check needs.
         page: its documentation in Markdown, for `checks explain`; checks shipped here have `docs/checks/ID.md`.
+        on_request: whether it runs only when asked for by id, because it takes long or needs an extra.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
         known = _REGISTER.get(id)
         if known is not None and known.origin != function.__module__:
             raise ValueError(f"check id {id} is registered twice: by {known.origin} and {function.__module__}")
-        _REGISTER[id] = Check(id, name, title, threat_model, tier, function, function.__module__, page)
+        _REGISTER[id] = Check(id, name, title, threat_model, tier, function, function.__module__, page, on_request)
         return function
 
     return register

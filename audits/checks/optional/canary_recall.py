@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from audits.advantage import AREA_MARGIN
 from audits.evidence import Evidence
 from audits.features.runs import SharedRuns
 from audits.findings import Estimate, Power
@@ -28,7 +29,6 @@ __all__ = ["canary_recall"]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
-AREA_MARGIN = 0.55
 _BITS = 40.0
 _ASKED = 0.01
 _LEAST = 8
