@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from audits.findings import AuditReport, CanaryDeclaration
 from privdistill.config import Source
+from privdistill.corpus.sides import normalise
 from privdistill.corpus.units import Side, Split, plant
-from privdistill.errors import IndeterminateError, RunError
+from privdistill.errors import IndeterminateError, RefusedError, RunError
 from privdistill.mechanisms.release import PrivateUnits
 from privdistill.models import assets
 from privdistill.models.loading import Models
@@ -23,7 +24,7 @@ from privdistill.recipes.base import Progress, Task
 from privdistill.runs import RunDirectory, write_atomically
 from privdistill.synthesis.canaries import canary_openings, canary_words
 
-__all__ = ["examine", "keep_sides", "plant_canaries", "read_audit"]
+__all__ = ["examine", "keep_sides", "plant_canaries", "read_audit", "refuse_canaries"]
 
 _KEY = "split.key"
 _CANARIES = "canaries"
@@ -113,6 +114,23 @@ def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Pr
             f"{run.private / 'audit.stderr'}"
         )
     return read_audit(run.audit)
+
+
+def refuse_canaries(run: RunDirectory) -> None:
+    """Refuse to let a row out that holds a canary, whatever the checks said of all of them together.
+
+    Raises:
+        RefusedError: a row holds one.
+    """
+    import pyarrow.parquet as pq
+
+    envelope = run.private / _CANARIES / "envelope.json"
+    if not envelope.is_file():
+        return
+    issued = [normalise(canary["text"]).casefold() for canary in json.loads(envelope.read_bytes())["canaries"]]
+    rows = [normalise(text).casefold() for text in pq.read_table(run.data, columns=["text"])["text"].to_pylist()]
+    if any(canary in row for row in rows for canary in issued):
+        raise RefusedError("a row holds a canary that was planted in the corpus; nothing is released")
 
 
 def read_audit(path: Path) -> AuditReport:

@@ -76,8 +76,11 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path)
     """Assemble the bundle of an allowed run at `out`.
 
     Raises:
-        RefusedError: something changed since the decision, or `out` exists.
+        RefusedError: something changed since the decision, a row holds a canary, or `out` exists.
     """
+    from privdistill.examination import refuse_canaries
+
+    refuse_canaries(run)
     salt = load_or_create_salt(run.private / "audit-salt")
     found = {"python": platform.python_version()}
     for name in _PACKAGES:

@@ -15,12 +15,14 @@ from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.corpus.units import plant
-from privdistill.errors import RunError
+from privdistill.errors import RefusedError, RunError
+from privdistill.examination import refuse_canaries
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import PrivateUnits
 from privdistill.mechanisms.statistic import clean_sum, grid_for
 from privdistill.models import loading
 from privdistill.runs import RunDirectory
+from privdistill.settlement import pack
 from tests.leaky_generators import sentences
 from tests.privdistill.mechanisms.conftest import ToySentences, ToyTokens, make_request, make_units
 
@@ -118,6 +120,8 @@ def test_canaries_reach_the_mechanisms_and_nothing_else(models: None, toy_csv: P
     found = {finding.id: finding for finding in report.findings}
     assert found["PD501"].status == "fail", found["PD501"].summary
     assert found["PD103"].status == "pass"
+    with pytest.raises(RefusedError, match="holds a canary"):
+        pack(run, None, None, tmp_path / "bundle")
     (folder / "envelope.json").unlink()
     with pytest.raises(RunError, match=r"envelope\.json is missing"):
         pipeline.audit(run.path)
@@ -126,6 +130,7 @@ def test_canaries_reach_the_mechanisms_and_nothing_else(models: None, toy_csv: P
 def test_without_canaries_nothing_is_issued_or_said(models: None, toy_csv: Path, tmp_path: Path) -> None:
     run = generate(config_of(toy_csv, canaries=0), tmp_path)
     assert not (run.private / "canaries").exists()
+    refuse_canaries(run)
     assert read_claim(run).canaries is None
 
 
