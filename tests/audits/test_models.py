@@ -1,5 +1,7 @@
 """The model tier: checks that learn, run on request only, and are fair to both sides."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from audits.statistics.intervals import clopper_pearson
 from audits.statistics.logistic import fit_logistic
 from audits.statistics.tops import ranked, tops
 from tests.audits.conftest import Audit, Corpora, finding
-from tests.leaky_generators import passthrough
+from tests.leaky_generators import passthrough, sentences, write_jsonl
 
 
 @pytest.mark.parametrize("id", ["PD303", "PD304"])
@@ -31,13 +33,23 @@ def test_the_combined_attack_finds_a_leak_and_passes_a_clean_file(audit_only: Au
     assert clean.estimates["auc"].n == (len(corpora.train) + len(corpora.holdout) + 1) // 2, "half of the units"
 
 
-def test_an_auxiliary_model_finds_a_leak_and_clears_a_clean_file(audit_only: Audit, corpora: Corpora) -> None:
-    rows = passthrough(corpora.train, corpora.rows, np.random.default_rng(1))
-    leaky = finding(audit_only(("PD304",), rows, include=("PD304",)), "PD304")
+def test_an_auxiliary_model_finds_a_leak_and_clears_a_clean_file(audit_only: Audit, tmp_path: Path) -> None:
+    """Small: 500 units and a few words, because a model is trained three times."""
+    private = sentences(500, seed=501, vocabulary=120)
+    sides = {
+        "source": write_jsonl(tmp_path / "t.jsonl", private[:300]),
+        "holdout": write_jsonl(tmp_path / "h.jsonl", private[300:]),
+        "include": ("PD304",),
+    }
+    unrelated = sentences(150, seed=502, vocabulary=120)
+    rows = passthrough(private[:300], unrelated, np.random.default_rng(1))
+    leaky = finding(audit_only(("PD304",), rows, **sides), "PD304")
     assert leaky.status == "fail", leaky.summary
-    clean = finding(audit_only(("PD304",), require=("PD304",)), "PD304")
+    clean = finding(audit_only(("PD304",), unrelated, **sides), "PD304")
     assert clean.status in ("pass", "inconclusive"), clean.summary
+    assert clean.p_value > 0.05
     assert clean.power is not None
+    assert "second model" in clean.power.method
 
 
 def test_learning_on_one_half_keeps_the_level_on_the_other() -> None:
