@@ -20,7 +20,7 @@ DIR/envelope.json    stays with the auditor until the synthetic corpus is there;
 DIR/inserted.jsonl   about half of the canaries; plant each row as a record and a unit of its own
 stdout               a commitment to the envelope, which may be published beforehand
 
-400 canaries (200 planted) let an audit find a generator that copies one planted record in twenty. Words and openings
+500 canaries (250 planted) let an audit find a generator that copies one planted record in twenty. Words and openings
 taken from the corpus itself make the canaries a function of it: where a guarantee is claimed, give public texts.
 """
 
