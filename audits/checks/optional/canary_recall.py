@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.advantage import AREA_MARGIN
+from audits.canaries.exposure import median_exposure
 from audits.evidence import Evidence
 from audits.features.runs import SharedRuns
 from audits.findings import Estimate, Power
 from audits.registry import Outcome, check
 from audits.statistics.calibration import calibration_doubt, null_calibration
 from audits.statistics.detection import detectable_rate
-from audits.statistics.exposure import median_exposure
 from audits.statistics.families import concentration, maximum
 from audits.statistics.intervals import difference, rate
 from audits.statistics.ranking import area_interval, at_false_positive_rate
