@@ -3,6 +3,8 @@
 A Zipf-like vocabulary gives phantoms as real text does. It does not know what a check looks for.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 __all__ = ["sentences"]
@@ -17,19 +19,21 @@ _FRAMES = (
 )
 
 
-def _words(count: int, seed: int) -> list[str]:
-    rng = np.random.default_rng(seed)
-    return ["".join(rng.choice(_SYLLABLES, int(rng.integers(2, 5)))) for _ in range(count)]
+@lru_cache(maxsize=4)
+def _words(count: int) -> tuple[str, ...]:
+    rng = np.random.default_rng(7)
+    return tuple("".join(rng.choice(_SYLLABLES, int(rng.integers(2, 5)))) for _ in range(count))
 
 
 def sentences(count: int, seed: int, vocabulary: int = 3_000) -> list[str]:
     """Distinct template sentences over one invented vocabulary with a Zipf-like tail; disjoint for different seeds."""
-    words = np.array(_words(vocabulary, 7))  # an array: a list would be converted at every draw
+    words = _words(vocabulary)
     rng = np.random.default_rng(seed)
     weights = 1 / np.arange(5, vocabulary + 5)
-    weights /= weights.sum()
+    reached = np.cumsum(weights / weights.sum())
+    reached /= reached[-1]
     found: dict[str, None] = {}
     while len(found) < count:
         frame = _FRAMES[int(rng.integers(0, len(_FRAMES)))]
-        found[frame.format(*rng.choice(words, 7, p=weights))] = None
+        found[frame.format(*(words[place] for place in np.searchsorted(reached, rng.random(7), side="right")))] = None
     return list(found)
