@@ -1,8 +1,9 @@
 """`make bench-ledger`: the ledger under a crowd and under kill -9, on SQLite and, where it is installed, PostgreSQL.
 
-    python -m benchmarks.ledger [--kills 200] [--out benchmarks/results]
+    python -m benchmarks.ledger [--kills 200] [--out benchmarks/results] [--again]
 
-Each part fails loudly when the total falls below what was drawn, or passes the cap.
+Each part fails loudly when the total falls below what was drawn, or passes the cap. What is in the results already is
+not measured again, unless told so.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from tests.privdistill.accounting.ledger.server import programs, running
 
 _ROOT = Path(__file__).resolve().parent.parent
+_PARTS: dict[str, tuple[int, ...]] = {"crowd": (50, 20), "statements": (1,), "kills": ()}
 _MODULE = "tests.privdistill.accounting.ledger.charging"
 
 
@@ -28,7 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description="The ledger under fire.")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--out", type=Path, default=_ROOT / "benchmarks" / "results")
+    parser.add_argument("--again", action="store_true", help="Measure everything anew.")
     given = parser.parse_args()
+    kept = given.out / "ledger.json"
+    before = json.loads(kept.read_text())["databases"] if kept.is_file() and not given.again else {}
     results: dict = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
@@ -36,10 +41,19 @@ def main() -> None:
         "sqlalchemy": version("sqlalchemy"),
         "sqlite": sqlite3.sqlite_version,
         "postgresql": "not installed",
-        "databases": {},
+        "databases": before,
     }
+
+    def measure(database: str, addresses: list[str]) -> None:
+        found = results["databases"].setdefault(database, {})
+        for part, address in zip(_PARTS, addresses, strict=True):
+            if part not in found:
+                found[part] = charging(part, address, *_PARTS[part], *([given.kills] if part == "kills" else []))
+                given.out.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps(results, indent=2) + "\n")
+
     with tempfile.TemporaryDirectory() as folder:
-        results["databases"]["sqlite"] = measure([str(Path(folder) / f"{i}.sqlite3") for i in range(3)], given.kills)
+        measure("sqlite", [str(Path(folder) / f"{i}.sqlite3") for i in range(3)])
     if programs() is not None:
         import psycopg
 
@@ -48,19 +62,10 @@ def main() -> None:
             results["postgresql"] = row[0] if row else "unknown"
             for i in range(3):
                 connection.execute(f"CREATE DATABASE ledger_{i}")
-            results["databases"]["postgresql"] = measure([f"{url}/ledger_{i}" for i in range(3)], given.kills)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "ledger.json").write_text(json.dumps(results, indent=2) + "\n")
+            measure("postgresql", [f"{url}/ledger_{i}" for i in range(3)])
+    kept.write_text(json.dumps(results, indent=2) + "\n")
     (given.out / "ledger.md").write_text(markdown(results))
     print(markdown(results))
-
-
-def measure(addresses: list[str], kills: int) -> dict:
-    return {
-        "crowd": charging("crowd", addresses[0], 50, 20),
-        "kills": charging("kills", addresses[1], kills),
-        "statements": charging("statements", addresses[2], 1),
-    }
 
 
 def charging(*arguments: object) -> dict:

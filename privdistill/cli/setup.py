@@ -30,6 +30,7 @@ source:
   unit: record                 # who is protected; or a column that names a person, with contribution_bound
   # contribution_bound: 5      # at most so many records of one person are read
   # name: film-reviews         # persistent name in the ledger; default: the path of the corpus
+  # cap_epsilon: 48            # the most that the source may ever lose over all runs; final once it is open
   size: 12000                  # declared, for warnings only
 
 privacy:
@@ -41,7 +42,7 @@ synthesis:
   describe: short movie reviews
   model: embedded              # or a Hugging Face id, or a path (safetensors or GGUF)
 
-# ledger: ledger.sqlite3       # what each source has lost so far; default: the user's own
+# ledger: ledger.sqlite3       # what each source has lost so far, or postgresql://user@host/db; default: the user's own
 """
 _IGNORED = "/runs/"
 
