@@ -1,23 +1,28 @@
 """The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
 
-A plan is a function of declared numbers alone. It does not know the corpus, the ledger or the models.
+A plan is a function of declared numbers and, for `auto` and the time it will take, of the machine. It does not know the
+corpus, the ledger or the models.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from privdistill.accounting.budget import Budget, Sampling, calibrate
+from privdistill.accounting.accountant import mu_for
+from privdistill.accounting.budget import MAX_CELLS, Budget, Sampling, calibrate
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError, PrivacyError
 from privdistill.mechanisms.labels import LABELS
 from privdistill.mechanisms.release import Reservation
+from privdistill.recipes.auto import Machine, choose, this_machine
 from privdistill.recipes.base import Recipe, Task, find_recipe
+from privdistill.recipes.forecast import Forecast, Forecasting
 
 __all__ = ["Plan", "make_plan"]
 
 _LABEL_SHARE = 0.1
+_EMBEDDED_VOCABULARY = 49_152
 OTHER = "other"
 
 
@@ -32,6 +37,10 @@ class Plan:
         mechanisms: everything that will be charged.
         warnings: sentences for the operator.
         refusal: why this cannot work, or None.
+        why: reasons for the recipe when `auto` chose it.
+        shares: name -> part of mu squared, of everything that will be charged.
+        forecast: what the recipe expects, if it can say.
+        machine: what it would run on.
     """
 
     config: RunConfig
@@ -41,6 +50,25 @@ class Plan:
     mechanisms: tuple[Reservation, ...]
     warnings: tuple[str, ...]
     refusal: str | None
+    why: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    forecast: Forecast | None = None
+    machine: Machine = field(default_factory=this_machine)
+
+    @property
+    def per_class(self) -> float | None:
+        """Declared records in the average class on the train side, or None."""
+        return _per_class(self.config, self.task)
+
+    @property
+    def classes(self) -> int:
+        """Declared classes; one when there are none or they are not known yet."""
+        return len(self.task.labels) if self.task.labels else 1
+
+    @property
+    def cells(self) -> int | None:
+        """Cells of the largest release; None while its vocabulary or its labels are not known."""
+        return _cells(self.config, self.task, self.forecast)
 
     @property
     def releases_labels(self) -> bool:
@@ -78,6 +106,23 @@ class Plan:
             if budget
             else None,
             "accountants": {o.name: o.epsilon for o in (budget.first, budget.second)} if budget else {},
+            "why": list(self.why),
+            "shares": dict(self.shares),
+            "forecast": {
+                "texts": self.forecast.texts,
+                "blocks": [
+                    {
+                        "name": block.name,
+                        "deviation_in_records": block.deviation,
+                        "noise_to_signal": block.noise_to_signal(self.per_class, self.classes)
+                        if self.per_class
+                        else None,
+                    }
+                    for block in self.forecast.blocks
+                ],
+            }
+            if self.forecast
+            else None,
             "warnings": list(self.warnings),
             "refusal": self.refusal,
         }
@@ -85,6 +130,8 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """The plan in sentences."""
         yield f"recipe    {self.recipe.name}, {self.task.rows} rows"
+        for reason in self.why:
+            yield f"          {reason}"
         if self.budget is None:
             yield "privacy   none: this recipe copies private records and claims nothing; no policy will release them"
         else:
@@ -99,7 +146,10 @@ class Plan:
             yield f"          {same}; {b.second.name} says {b.second.epsilon:.6g}"
             for name, kind, noise, sample_rate, steps in self.mechanisms:
                 often = "once" if steps == 1 else f"{steps} steps at sample rate {sample_rate:.4g}"
-                yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}"
+                part = f"{self.shares[name]:.0%} of the budget" if name in self.shares else "the budget"
+                yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}, {part}"
+            if self.forecast is not None:
+                yield from self.forecast.lines(self.per_class, self.classes, self.cells, self.machine)
         if self.config.source.canaries:
             yield f"canaries  {self.config.source.canaries} issued, about half of them planted as records of their own"
         for warning in self.warnings:
@@ -116,7 +166,6 @@ def make_plan(config: RunConfig) -> Plan:
         PrivacyError: epsilon is missing, or cannot be calibrated.
     """
     source, synthesis, privacy = config.source, config.synthesis, config.privacy
-    recipe = find_recipe(synthesis.recipe)
     task = Task(
         labelled=source.label_column is not None,
         labels=source.labels,
@@ -131,23 +180,59 @@ def make_plan(config: RunConfig) -> Plan:
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:
         raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
+    machine = this_machine()
+    name, why = synthesis.recipe, tuple[str, ...]()
+    if name == "auto":
+        name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
+    recipe = find_recipe(name)
     planned = recipe.mechanisms(task)
     if all(mechanism.kind == "none" for mechanism in planned):
         return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), None)
-    if privacy.epsilon is None:
-        raise PrivacyError("epsilon is not set; say how much privacy loss is allowed, for example --epsilon 8")
     threshold = task.labelled and task.labels is None
     left = 1 - _LABEL_SHARE if threshold else 1.0
     shares = {m.name: m.share * left for m in planned} | ({LABELS: _LABEL_SHARE} if threshold else {})
     sampling = {m.name: Sampling(m.sample_rate, m.steps) for m in planned if m.kind == "sampled-gaussian"}
-    budget = calibrate(privacy.epsilon, privacy.delta, shares, sampling=sampling, threshold=threshold)
+    budget = calibrate(_epsilon(config), privacy.delta, shares, sampling=sampling, threshold=threshold)
     kinds = {m.name: m.kind for m in planned} | {LABELS: "gaussian-threshold"}
     mechanisms = tuple(
         Reservation(name, kinds[name], noise, *sampling.get(name, Sampling()))
         for name, noise in budget.noise_multipliers.items()
     )
     warnings = tuple(_warnings(config, budget))
-    return Plan(config, recipe, task, budget, mechanisms, warnings, _refusal(config, recipe, task, budget))
+    forecast = recipe.forecast(task, budget.noise_multipliers) if isinstance(recipe, Forecasting) else None
+    refusal = _too_large(config, task, forecast) or _refusal(config, recipe, task, budget)
+    return Plan(config, recipe, task, budget, mechanisms, warnings, refusal, why, shares, forecast, machine)
+
+
+def _epsilon(config: RunConfig) -> float:
+    if config.privacy.epsilon is None:
+        raise PrivacyError("epsilon is not set; say how much privacy loss is allowed, for example --epsilon 8")
+    return config.privacy.epsilon
+
+
+def _per_class(config: RunConfig, task: Task) -> float | None:
+    """The most that a class can hold on average when every declared record counts."""
+    if config.source.size is None:
+        return None
+    return config.source.size * (1 - config.source.holdout) / (len(task.labels) if task.labels else 1)
+
+
+def _cells(config: RunConfig, task: Task, forecast: Forecast | None) -> int | None:
+    """Only the embedded model's vocabulary is known before a model is loaded."""
+    if forecast is None or config.synthesis.model != "embedded" or (task.labelled and not task.labels):
+        return None
+    return forecast.cells(len(task.labels) if task.labels else 1, _EMBEDDED_VOCABULARY)
+
+
+def _too_large(config: RunConfig, task: Task, forecast: Forecast | None) -> str | None:
+    """Refuse here what the mechanism would refuse later."""
+    cells = _cells(config, task, forecast)
+    if cells is None or cells <= MAX_CELLS:
+        return None
+    return (
+        f"{len(task.labels or ())} classes make a release of about {cells:,} cells, and {MAX_CELLS:,} are reserved "
+        f"for; merge classes. Nothing was spent"
+    )
 
 
 def _warnings(config: RunConfig, budget: Budget) -> Iterator[str]:
@@ -165,13 +250,10 @@ def _warnings(config: RunConfig, budget: Budget) -> Iterator[str]:
 
 
 def _refusal(config: RunConfig, recipe: Recipe, task: Task, budget: Budget) -> str | None:
-    size = config.source.size
-    if size is None:
+    size, per_class = config.source.size, _per_class(config, task)
+    if per_class is None:
         return None
     bound = config.source.contribution_bound or 1
-    classes = len(task.labels) if task.labels else 1
-    # The most that a class can hold on average when every declared record counts.
-    per_class = size * (1 - config.source.holdout) / classes
     floor = recipe.noise_floor(task, dict(budget.noise_multipliers)) * math.sqrt(bound)
     if per_class >= floor:
         return None

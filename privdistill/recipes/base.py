@@ -202,18 +202,17 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Load a recipe by name; `auto` is the built-in default.
+    """Load a recipe by name (what `auto` stands for is `recipes.auto`'s to say).
 
     Raises:
         ConfigError: no recipe of that name.
     """
     from pydoc import locate
 
-    wanted = "distribution" if name == "auto" else name
-    if wanted in _BUILT_IN:
-        found = locate(_BUILT_IN[wanted].replace(":", "."))
+    if name in _BUILT_IN:
+        found = locate(_BUILT_IN[name].replace(":", "."))
     else:
-        entry = next((entry for entry in entry_points(group=_GROUP) if entry.name == wanted), None)
+        entry = next((entry for entry in entry_points(group=_GROUP) if entry.name == name), None)
         if entry is None:
             raise ConfigError(f"unknown recipe {name!r}; expected one of: auto, {', '.join(recipe_names())}")
         found = entry.load()

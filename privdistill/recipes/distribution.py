@@ -19,6 +19,7 @@ from privdistill.matching.quotas import quotas
 from privdistill.matching.target import NoisyTarget, read_target
 from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
+from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.clusters import cluster_rule
 from privdistill.synthesis.measurement import PublicMap, make_public_map, record_sensitivity
 from privdistill.synthesis.pool import Draft, public_pool
@@ -33,6 +34,7 @@ __all__ = [
     "DistributionRecipe",
     "Ground",
     "Measured",
+    "expected_texts",
     "herded",
     "make_ground",
     "match",
@@ -123,9 +125,18 @@ class DistributionRecipe:
         """Five noise deviations of a class count."""
         return _NOISE_FLOOR * noise_multipliers[STATISTIC] * record_sensitivity()
 
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """What to expect of the statistic and of the candidates."""
+        return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task.rows))
+
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and select."""
         return (yield from measure_and_match(context, herded))
+
+
+def expected_texts(rows: int) -> int:
+    """About how many texts the language model writes for so many rows."""
+    return int(np.clip(rows, *_PUBLIC_TEXTS)) + int(np.ceil(_POOL_FACTOR * rows))
 
 
 def measure_and_match(

@@ -19,6 +19,7 @@ from privdistill.errors import MechanismError
 from privdistill.matching.quotas import quotas
 from privdistill.mechanisms.release import ClassRule, FloatArray, IntArray, Release, StatisticRequest, VoteBlock
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
+from privdistill.recipes.forecast import BlockForecast, Forecast
 from privdistill.synthesis.form import tidy
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.pool import public_pool
@@ -60,6 +61,12 @@ class EvolutionRecipe:
         classes = len(task.labels) if task.labels else 1
         each = max(1.0, _BROOD * task.rows / classes)
         return _NOISE_FLOOR * noise_multipliers[_round_names()[0]] * float(np.sqrt(each))
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """One vote histogram a round; a cell is one candidate."""
+        classes = len(task.labels) if task.labels else 1
+        votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], _BROOD * task.rows // classes)
+        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0)
 
     def run(self, context: Context) -> RecipeRun:
         """Let records vote, keep winners, write variations, and again."""

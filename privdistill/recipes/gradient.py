@@ -25,7 +25,8 @@ from privdistill.matching.gradients import (
 )
 from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import STATISTIC, Choice, Ground, Measured, measure_and_match
+from privdistill.recipes.distribution import STATISTIC, Choice, Ground, Measured, expected_texts, measure_and_match
+from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.measurement import record_sensitivity
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
@@ -52,6 +53,11 @@ class GradientRecipe:
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """Five noise deviations of a class count; the gradient block makes every other block a little noisier."""
         return _NOISE_FLOOR * noise_multipliers[STATISTIC] * float(np.hypot(record_sensitivity(), _WEIGHT))
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """The statistic with one more block."""
+        noise = noise_multipliers[STATISTIC]
+        return statistic_forecast(noise, expected_texts(task.rows), more={"gradient": _WEIGHT})
 
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and align."""

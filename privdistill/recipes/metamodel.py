@@ -24,6 +24,7 @@ from privdistill.matching.kernel_ridge import (
 from privdistill.mechanisms.release import FloatArray, IntArray
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import STATISTIC, Choice, DistributionRecipe, Measured, measure_and_match
+from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
 
@@ -42,6 +43,10 @@ class MetamodelRecipe:
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """That of the same statistic."""
         return DistributionRecipe().noise_floor(task, noise_multipliers)
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """That of the same statistic."""
+        return DistributionRecipe().forecast(task, noise_multipliers)
 
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and choose a support."""

@@ -25,6 +25,7 @@ from privdistill.recipes.distribution import (
     make_ground,
     match,
 )
+from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
 
@@ -58,6 +59,10 @@ class TrajectoryRecipe:
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """That of the statistic."""
         return DistributionRecipe().noise_floor(task, noise_multipliers)
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """That of the same statistic."""
+        return DistributionRecipe().forecast(task, noise_multipliers)
 
     def run(self, context: Context) -> RecipeRun:
         """Measure, train the expert, then generate and follow it."""

@@ -19,7 +19,7 @@ from privdistill.mechanisms.release import (
     TokenBlock,
 )
 
-__all__ = ["PublicMap", "make_public_map", "record_sensitivity"]
+__all__ = ["PublicMap", "block_weights", "make_public_map", "most_dimensions", "record_sensitivity"]
 
 _DIMENSIONS = (192, 128)
 _QUIET_NOISE = 1.5
@@ -54,6 +54,16 @@ def record_sensitivity() -> float:
     return float(np.sqrt(sum(weight**2 for weight in _WEIGHTS.values())))
 
 
+def block_weights() -> dict[str, float]:
+    """Scale times norm bound of each block."""
+    return dict(_WEIGHTS)
+
+
+def most_dimensions(noise_multiplier: float) -> int:
+    """Largest dimension of the subspace that is worth measuring under this noise."""
+    return _DIMENSIONS[noise_multiplier > _QUIET_NOISE]
+
+
 def make_public_map(public: Encoded, vocabulary: int, noise_multiplier: float) -> PublicMap:
     """Centre, basis and clipping norm from the public pool; all tokens and openings of the public vocabulary.
 
@@ -64,7 +74,7 @@ def make_public_map(public: Encoded, vocabulary: int, noise_multiplier: float) -
     """
     points = public.embeddings.astype(np.float64)  # (m, D)
     centre = points.mean(axis=0)  # (D,)
-    most = _DIMENSIONS[noise_multiplier > _QUIET_NOISE]
+    most = most_dimensions(noise_multiplier)
     d = int(np.clip(len(points) // _TEXTS_PER_DIMENSION, 1, min(most, points.shape[1])))
     _, _, directions = np.linalg.svd(points - centre, full_matrices=False)
     basis = np.ascontiguousarray(directions[:d].T)  # (D, d)

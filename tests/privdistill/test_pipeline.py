@@ -57,7 +57,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> type[CountingRecipe]:
     monkeypatch.setattr(loading, "load_models", lambda *args: models)
     real = base.find_recipe
     monkeypatch.setattr(
-        "privdistill.planning.find_recipe", lambda name: Fresh() if name in ("counting", "auto") else real(name)
+        "privdistill.planning.find_recipe", lambda name: Fresh() if name in ("counting", "distribution") else real(name)
     )
     return Fresh
 

@@ -110,7 +110,7 @@ def test_the_request_is_fixed_before_anything_private_is_seen(context_for) -> No
 
 
 def test_the_plan_is_one_mechanism_with_the_whole_budget() -> None:
-    recipe = find_recipe("auto")
+    recipe = find_recipe("distribution")
     assert isinstance(recipe, Recipe)
     (planned,) = recipe.mechanisms(_task(10, ["a", "b"]))
     assert (planned.kind, planned.share) == ("gaussian", 1.0)

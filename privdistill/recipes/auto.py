@@ -1,0 +1,90 @@
+"""Which recipe `auto` stands for: a public rule over what is declared and the machine, with its reasons in sentences.
+
+The rule knows when a recipe could be expected to pay off (enough records, enough votes, a fast machine). That is not
+enough: `auto` takes only what a committed benchmark shows to be at least as good as `distribution`, and says so of the
+others. Nothing here looks at a corpus.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from privdistill.recipes.base import Task
+
+__all__ = ["DEFAULT", "PROVEN", "Machine", "choose", "this_machine"]
+
+DEFAULT = "distribution"
+PROVEN = frozenset({DEFAULT})
+"""Recipes that benchmarks/results show to be at least as good as the default where the rule below would take them."""
+_FINETUNE_RECORDS = 8_000
+_FINETUNE_EPSILON = 4.0
+_MANY_RECORDS = 50_000
+_VOTES_PER_CANDIDATE = 3.0
+"""Noise deviations that the average candidate's votes must exceed."""
+_ROUNDS_FACTOR = 2.0
+"""Root of the rounds among which evolution splits mu squared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What generation would run on."""
+
+    cores: int
+    accelerator: bool
+
+
+def this_machine() -> Machine:
+    """Cores that this process may use, and whether a graphics driver is there; loads no framework to find out."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")))
+
+
+def choose(task: Task, mu: float, machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """The recipe and why.
+
+    Args:
+        task: epsilon, delta, size, labels and rows as declared.
+        mu: Gaussian-DP parameter that epsilon and delta buy.
+        machine: cores and accelerator.
+    """
+    reasons = []
+    for name, fits in _EXPECTED:
+        why = fits(task, mu, machine)
+        if why is None:
+            continue
+        if name in PROVEN:
+            return name, (why,)
+        reasons.append(
+            f"{name} might fit ({why}), but no committed benchmark shows it to win; ask with --recipe {name}"
+        )
+    classes = f"{len(task.labels)} classes" if task.labels else "labels not declared" if task.labelled else "no labels"
+    size = f"{task.size} declared records" if task.size else "size not declared"
+    first = f"one release for everything is the least noisy use of epsilon {task.epsilon:g} ({size}, {classes})"
+    return DEFAULT, (first, *reasons)
+
+
+def _finetune(task: Task, mu: float, machine: Machine) -> str | None:
+    del mu
+    if not task.size or task.size < _FINETUNE_RECORDS or (task.epsilon or 0) < _FINETUNE_EPSILON:
+        return None
+    if not machine.accelerator and task.size < _MANY_RECORDS:
+        return None
+    return f"{task.size} declared records at epsilon {task.epsilon:g} can teach a generator"
+
+
+def _evolution(task: Task, mu: float, machine: Machine) -> str | None:
+    del machine
+    if not task.size:
+        return None
+    votes, noise = task.size / (2 * task.rows), _ROUNDS_FACTOR / mu
+    if votes <= _VOTES_PER_CANDIDATE * noise:
+        return None
+    return f"{votes:.0f} votes a candidate stand above a noise of {noise:.1f}"
+
+
+_EXPECTED: tuple[tuple[str, Callable[[Task, float, Machine], str | None]], ...] = (
+    ("finetune", _finetune),
+    ("evolution", _evolution),
+)

@@ -1,0 +1,88 @@
+"""No recipe can reach the corpus: each runs in a process that was given releases over a pipe and nothing else.
+
+The child has models, a task and a pipe. It never imports `privdistill.corpus` or a mechanism, and an audit hook records
+every file it opens: the corpus, which lies in a folder that the parent reads, is not among them.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, toy_rows
+
+RECIPES = ["distribution", "metamodel", "gradient", "trajectory", "evolution"]
+
+CHILD = """
+import io, json, os, sys, warnings
+warnings.simplefilter("ignore")
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+import numpy as np
+from privdistill.config import Performance
+from privdistill.features.blocks import block_vector, class_of
+from privdistill.features.encoded import TextEncoder
+from privdistill.mechanisms.release import ExpertRequest, MechanismRecord, Release
+from privdistill.models.encoder import SentenceEncoder
+from privdistill.models.language_model import LanguageModel
+from privdistill.models.tokenizer import ModelTokenizer
+from privdistill.recipes import distribution, evolution
+from privdistill.recipes.base import Context, Task, converse, find_recipe
+
+name, model, encoder = sys.argv[1:4]
+distribution._PUBLIC_TEXTS, distribution._PUBLIC_TOKENS, evolution._TOKENS = (40, 40), 8, 8
+performance = Performance(dtype="float32", batch_size=64, pool_factor=1.0)
+texts = TextEncoder(
+    SentenceEncoder(__import__("pathlib").Path(encoder), model_id="tiny", dtype="float32", max_tokens=32),
+    ModelTokenizer(__import__("pathlib").Path(model), model_id="tiny"), 32)
+language = LanguageModel.load(__import__("pathlib").Path(model), model_id="tiny", performance=performance)
+task = Task(True, ("bad", "good"), None, {}, "short remarks", 8, 500, 8.0, 1e-6)
+recipe = find_recipe(name)
+noise = {planned.name: 1.0 for planned in recipe.mechanisms(task)}
+record = MechanismRecord("m", "gaussian", 1.0, 1.0, 1, 1.0, {}, "full-batch", "discrete-gaussian", 1, 2.0**28, 0.0, 0.0)
+rng = np.random.default_rng(0)
+
+def answer(request):
+    # A release without a corpus: what the statistic of nobody would be, noise alone around a plausible count.
+    k = len(request.classes.names)
+    if isinstance(request, ExpertRequest):
+        walk = np.cumsum(0.01 * rng.standard_normal((101, *request.start.shape)), axis=0)
+        return Release({"iterates": walk}, {"iterates": 0.01}, record, request.classes.names)
+    payload = {}
+    for block in request.blocks:
+        shape = (k, *block.shape) if block.per_class else block.shape
+        if block.name == "second":
+            d = block.basis.shape[1]
+            shape = (d, d)
+        payload[block.name] = rng.standard_normal(shape) + (250 if block.name == "count" else 0)
+    return Release(payload, {name: 1.0 for name in payload}, record, request.classes.names)
+
+before = len(opened)
+rows = converse(recipe, Context(task, noise, texts, language, performance, rng, lambda *a: None), answer)
+loaded = sorted(m for m in sys.modules if m.startswith(("privdistill.corpus", "privdistill.mechanisms.")))
+print(json.dumps({"rows": len(rows.texts), "loaded": loaded, "opened": opened, "arguments": sys.argv[1:]}))
+"""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_runs_where_there_is_no_corpus(
+    recipe: str, tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "private" / "corpus.csv"
+    corpus.parent.mkdir()
+    corpus.write_text("text\n" + "\n".join(text for text, _ in toy_rows(20)), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, recipe, str(tiny_language_model), str(tiny_encoder)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["rows"] == 8
+    assert said["loaded"] == ["privdistill.mechanisms.release"]
+    assert said["opened"]  # the hook works
+    assert not [path for path in said["opened"] if "corpus" in Path(path).name or str(corpus.parent) in path]
