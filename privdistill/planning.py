@@ -146,7 +146,7 @@ class Plan:
             yield f"          {same}; {b.second.name} says {b.second.epsilon:.6g}"
             for name, kind, noise, sample_rate, steps in self.mechanisms:
                 often = "once" if steps == 1 else f"{steps} steps at sample rate {sample_rate:.4g}"
-                part = f"{self.shares[name]:.0%} of the budget" if name in self.shares else "the budget"
+                part = f"{self.shares[name]:.0%} of the budget"
                 yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}, {part}"
             if self.forecast is not None:
                 yield from self.forecast.lines(self.per_class, self.classes, self.cells, self.machine)
