@@ -13,7 +13,7 @@ from privdistill.accounting.accountant import (
     gaussian_delta,
     gaussian_epsilon,
     second_opinion,
-    total_delta,
+    total_deltas,
     total_mu,
 )
 from privdistill.accounting.filter import ORDERS, Cap, Loss
@@ -101,7 +101,7 @@ def test_nothing_sampled_that_is_admitted_passes_the_cap(event: Event, epsilon: 
     while len(drawn) < 5 and (kept + one).fits(cap):
         kept, drawn = kept + one, [*drawn, event]
     if drawn:
-        assert total_delta(drawn, epsilon) <= cap.delta
+        assert total_deltas(drawn, [epsilon])[0] <= cap.delta
 
 
 def test_the_cap_can_be_used() -> None:
