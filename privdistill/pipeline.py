@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audits.findings import AuditReport
-from privdistill.bundle import Verification
+from privdistill.bundle import Signer, Verification, key_id_of, refuse_edited_policy
 from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
-from privdistill.errors import RunError
 from privdistill.planning import Plan, make_plan
 from privdistill.policy import Decision, Waiver, load_policy
 from privdistill.recipes.base import Progress, converse, make_context
@@ -119,15 +118,16 @@ def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decisi
     return decide_run(RunDirectory.open(target), loaded, waivers)
 
 
-def release(run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = ()) -> tuple[Decision, Path | None]:
+def release(
+    run: Path, *, policy: str, out: Path, waivers: Sequence[Waiver] = (), sign: Signer | None = None
+) -> tuple[Decision, Path | None]:
     """Decide, and assemble the bundle at `out` if the answer is yes (else None)."""
-    from privdistill.bundle import refuse_edited_policy
     from privdistill.settlement import decide_run, pack
 
     directory, loaded = RunDirectory.open(run), load_policy(policy)
     refuse_edited_policy(directory.decision, loaded)
     decision = decide_run(directory, loaded, waivers)
-    return decision, pack(directory, loaded, decision, out) if decision.verdict == "allow" else None
+    return decision, pack(directory, loaded, decision, out, sign) if decision.verdict == "allow" else None
 
 
 def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Progress) -> "Evaluation":
@@ -140,8 +140,6 @@ def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Pr
     return measure(made, test_records(made, partial(read, test), wanted.group_column), wanted, progress)
 
 
-def verify(bundle: Path) -> Verification:
-    """Check a bundle offline: sums, schemas, epsilon, every rule whose inputs are inside."""
-    if not bundle.is_dir():
-        raise RunError(f"no bundle at {bundle}; expected a directory made by release")
-    return verify_bundle(bundle)
+def verify(bundle: Path, *, key: Path | None = None) -> Verification:
+    """Check a bundle offline: sums, schemas, epsilon, every rule whose inputs are inside, and whose key signed it."""
+    return verify_bundle(bundle, key_id_of(key) if key else None)

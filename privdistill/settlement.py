@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.accounting.ledger import Ledger
-from privdistill.bundle import Candidate, assemble, load_or_create_salt, verify
+from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
 from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide
 from privdistill.runs import RunDirectory, now, write_atomically
@@ -72,11 +72,12 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy) -> Decision:
     )
 
 
-def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path) -> Path:
+def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path, sign: Signer | None = None) -> Path:
     """Assemble the bundle of an allowed run at `out`.
 
     Raises:
-        RefusedError: something changed since the decision, a row holds a canary, or `out` exists.
+        RefusedError: something changed since the decision, a row holds a canary, `out` exists, or the run was released
+            before.
     """
     from privdistill.examination import refuse_canaries
 
@@ -97,6 +98,7 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path)
             decision=decision,
             salt=salt,
             packages=found,
+            sign=sign,
             record=run.path / "release.json",
         ),
         out,

@@ -1,9 +1,10 @@
 """What leaves: a folder that carries its rows, its claim, the decision, and the means to check them.
 
     assemble(candidate: Candidate, out: Path) -> Path
-    verify(bundle: Path) -> Verification
+    verify(bundle: Path, key_id: str | None = None) -> Verification
     load_or_create_salt(path: Path) -> bytes
     refuse_edited_policy(decision: Path, loaded: LoadedPolicy) -> None
+    key_id_of(public_key_file: Path) -> str
 
 It does not know how rows are made, and never opens the private part of a run except for the salt of the audit's
 commitment.
@@ -12,7 +13,17 @@ commitment.
 from privdistill.bundle.assemble import Candidate, assemble
 from privdistill.bundle.once import refuse_edited_policy
 from privdistill.bundle.salt import load_or_create_salt
+from privdistill.bundle.signature import Signer, key_id_of
 from privdistill.bundle.verify import verify
 from privdistill.report.verification import Verification
 
-__all__ = ["Candidate", "Verification", "assemble", "load_or_create_salt", "refuse_edited_policy", "verify"]
+__all__ = [
+    "Candidate",
+    "Signer",
+    "Verification",
+    "assemble",
+    "key_id_of",
+    "load_or_create_salt",
+    "refuse_edited_policy",
+    "verify",
+]

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from audits.findings import AuditReport, Claim
 from privdistill.bundle import layout
-from privdistill.bundle.audit_view import audit_view, commitment
 from privdistill.bundle.once import recorded, refuse_released
-from privdistill.bundle.provenance import provenance
+from privdistill.bundle.papers.audit_view import audit_view, commitment
+from privdistill.bundle.papers.derived import derived_files
+from privdistill.bundle.papers.provenance import provenance
 from privdistill.bundle.publish import publish, refuse_occupied
 from privdistill.bundle.rederive import disagreements
 from privdistill.bundle.rows import Table, read_rows
+from privdistill.bundle.signature import Signer
 from privdistill.bundle.strict_json import read_document
 from privdistill.bundle.traces import local_trace
 from privdistill.bundle.verify import verify
@@ -26,9 +28,6 @@ from privdistill.errors import IndeterminateError, RefusedError, RunError
 from privdistill.policy.decision import Decision
 from privdistill.policy.facts import Digests, Facts
 from privdistill.policy.load import LoadedPolicy
-from privdistill.report.card import render_card
-from privdistill.report.privacy import render_privacy
-from privdistill.report.statement import privacy_statement
 
 __all__ = ["Candidate", "assemble"]
 
@@ -45,6 +44,7 @@ class Candidate:
         decision: what was decided under it.
         salt: hides the audit behind its commitment; see `load_or_create_salt`. Stays in the run.
         packages: package name -> version, published in provenance.json.
+        sign: SHA256SUMS -> its signature file; None leaves the bundle unsigned. See `signature.signer`.
         record: where it is written down that this run was released; None keeps no record.
     """
 
@@ -55,6 +55,7 @@ class Candidate:
     decision: Decision
     salt: bytes
     packages: Mapping[str, str]
+    sign: Signer | None = None
     record: Path | None = None
 
 
@@ -87,7 +88,7 @@ def assemble(candidate: Candidate, out: Path) -> Path:
     committed = commitment(candidate.salt, audit_bytes)
     publish_metrics = policy.policy.publish_metrics
     public = decision.public(publish_metrics=publish_metrics, audit_commitment=committed)
-    statement = privacy_statement(claim, public, policy.policy)
+    view = audit_view(audit, committed, publish_metrics=publish_metrics)
     origin = provenance(
         claim,
         released_by=decision.tool_version,
@@ -97,18 +98,20 @@ def assemble(candidate: Candidate, out: Path) -> Path:
         policy_sha256=policy.sha256,
         audit_commitment=committed,
     )
+    follow = derived_files(
+        claim, public, view, policy.policy, table, data=layout.sha256(data), claim_sha256=layout.sha256(claim_bytes)
+    )
     texts = {
-        layout.CARD: render_card(statement, data_file=layout.DATA, columns=table.columns),
-        layout.PRIVACY: render_privacy(statement, public),
-        layout.PRIVACY_JSON: statement.to_json(),
-        layout.AUDIT: audit_view(audit, committed, publish_metrics=publish_metrics).to_json(),
+        layout.AUDIT: view.to_json(),
         layout.DECISION: public.to_json(),
         layout.PROVENANCE: origin.to_json(),
     }
-    files = {name: text.encode() for name, text in texts.items()}
-    files |= {layout.DATA: data, layout.JSONL: table.jsonl, layout.CLAIM: claim_bytes, layout.POLICY: policy_bytes}
+    files = follow | {name: text.encode() for name, text in texts.items()}
+    files |= {layout.DATA: data, layout.CLAIM: claim_bytes, layout.POLICY: policy_bytes}
     _refuse_traces(files, table)
     files[layout.SUMS] = layout.sums_text(files).encode()
+    if candidate.sign is not None:
+        files[layout.SIGNATURE] = candidate.sign(files[layout.SUMS])
     if candidate.record is None:
         return publish(files, out, _inspect)
     with recorded(candidate.record, layout.sha256(files[layout.SUMS]), decision):

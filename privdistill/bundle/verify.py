@@ -1,34 +1,35 @@
 """Check a bundle with nothing but the bundle: offline, without torch, without the run.
 
-    verify(bundle) -> Verification
+    verify(bundle, key_id=None) -> Verification
 
 Checksums over a closed layout, schemas, rows against the claim, epsilon against the mechanisms, every rule whose
 inputs are here, and documents that follow from others rendered again. What a reader still has to take on trust is
-listed as not-checked. It proves that the papers fit one another; only a signature could prove who wrote them.
+listed as not-checked. It proves that the papers fit one another; only a signature by a known key proves who made them.
 """
 
-import os
-import stat
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from audits.findings import Claim
 from privdistill.bundle import layout
-from privdistill.bundle.audit_view import AuditView
-from privdistill.bundle.provenance import Provenance, provenance
+from privdistill.bundle.papers.attestations import Statement, audit_statement, decision_statement
+from privdistill.bundle.papers.audit_view import AuditView
+from privdistill.bundle.papers.derived import derived_files
+from privdistill.bundle.papers.provenance import Provenance, provenance
+from privdistill.bundle.reading import read_bundle
 from privdistill.bundle.rederive import derivable, disagreements, epsilon_problems
 from privdistill.bundle.rows import Table, read_rows
+from privdistill.bundle.signature import read_signature
 from privdistill.bundle.strict_json import read_document
 from privdistill.bundle.traces import local_trace
-from privdistill.errors import PrivdistillError, RunError
+from privdistill.errors import PrivdistillError, RefusedError, RunError
 from privdistill.policy.decide import evaluate
 from privdistill.policy.decision import Decision
 from privdistill.policy.facts import Digests, Facts
 from privdistill.policy.load import LoadedPolicy, parse_policy
-from privdistill.report.card import render_card
-from privdistill.report.privacy import render_privacy
 from privdistill.report.statement import PrivacyStatement, privacy_statement
 from privdistill.report.verification import Verification, VerifiedItem
 
@@ -38,8 +39,8 @@ _NOT_CHECKED = (
     ("audit outcomes", "attested by a salted commitment; the holder of the internal report can open it to a reviewer"),
     ("ledger", "totals and attempts are as the ledger stated them when the decision was made"),
     ("mechanisms", "that this noise was drawn and these sensitivities hold is a property of the code version named"),
-    ("author", "the bundle carries no signature: who assembled it is not shown"),
 )
+_UNSIGNED = "the bundle carries no signature: who assembled it is not shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,61 +63,44 @@ class _Papers:
         return Facts(self.claim, None, None, digests)
 
 
-def verify(bundle: Path) -> Verification:
+def verify(bundle: Path, key_id: str | None = None) -> Verification:
     """Check a bundle.
 
+    Args:
+        bundle: its folder, or a zip of it; nothing is unpacked.
+        key_id: id of the key that must have signed it; see `signature.key_id_of`.
+
     Raises:
-        RunError: there is no folder of that name.
+        RunError: there is nothing of that name.
     """
     bundle = Path(bundle)
-    if not bundle.is_dir():
-        raise RunError(f"expected the folder of a bundle, found none at {bundle.name!r}")
+    if not bundle.is_dir() and not (bundle.is_file() and zipfile.is_zipfile(bundle)):
+        raise RunError(f"expected the folder of a bundle, or a zip of one, found none at {bundle.name!r}")
     name = bundle.resolve().name
-    files, problems = _read(bundle)
-    items = [_item("layout", problems, f"{len(layout.FILES)} files, and no other")]
+    files, problems = read_bundle(bundle)
+    items = [_item("layout", problems, f"{len(files)} files, and no other")]
     if not problems:
         problems = _damage(files)
         items.append(_item("checksums", problems, "every byte as listed"))
-        items += [] if problems else _documents(files)
+        if not problems:
+            items += [*_documents(files), *_signature(files, key_id)]
     return Verification(bundle=name, checks=tuple(items))
 
 
-def _read(bundle: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Every regular file, and what does not belong. Links are never followed."""
-    files: dict[str, bytes] = {}
-    problems: list[str] = []
+def _signature(files: dict[str, bytes], key_id: str | None) -> list[VerifiedItem]:
+    if layout.SIGNATURE not in files:
+        if key_id is not None:
+            return [_item("signature", ["the bundle is not signed"], "")]
+        return [VerifiedItem(name="author", status="not-checked", sentence=_UNSIGNED)]
     try:
-        entries = list(_walk(bundle, ""))
-    except OSError as error:
-        return files, [f"the folder cannot be listed ({error.strerror})"]
-    for relative, mode in entries:
-        if relative not in layout.FILES:
-            problems.append(f"{relative!r} does not belong in a bundle")
-        elif not stat.S_ISREG(mode):
-            problems.append(f"{relative!r} is not a regular file")
-        else:
-            try:
-                files[relative] = _open(bundle / relative)
-            except OSError as error:
-                problems.append(f"{relative!r} cannot be read ({error.strerror})")
-    problems += [f"{name!r} is missing" for name in layout.FILES if name not in files and not _named(name, problems)]
-    return files, problems
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
-        relative = prefix + entry.name
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode) and relative == "data":
-            yield from _walk(Path(entry.path), "data/")
-        else:
-            yield relative, mode
-
-
-def _open(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+        found = read_signature(files[layout.SIGNATURE], files[layout.SUMS])
+    except RefusedError as error:
+        return [_item("signature", [str(error)], "")]
+    if key_id is None:
+        sentence = f"signed by the key {found.key_id}, which is the author's only if the author says so; see --key"
+        return [VerifiedItem(name="author", status="not-checked", sentence=sentence)]
+    wrong = [] if found.key_id == key_id else [f"signed by the key {found.key_id}, not by the one that was named"]
+    return [_item("signature", wrong, f"by the key {key_id}")]
 
 
 def _damage(files: dict[str, bytes]) -> list[str]:
@@ -126,10 +110,6 @@ def _damage(files: dict[str, bytes]) -> list[str]:
     listed = set(files[layout.SUMS].decode("utf-8", "replace").splitlines())
     names = [line.partition("  ")[2] for line in expected.splitlines() if line not in listed]
     return [f"{', '.join(names) or layout.SUMS} is not as listed"]
-
-
-def _named(name: str, problems: list[str]) -> bool:
-    return any(problem.startswith(repr(name)) for problem in problems)
 
 
 def _documents(files: dict[str, bytes]) -> list[VerifiedItem]:
@@ -248,34 +228,43 @@ def _required(rule: object) -> tuple[str, ...]:
 def _rendered(papers: _Papers) -> list[str]:
     decision, files = papers.decision, papers.files
     found = [] if files[layout.JSONL] == papers.table.jsonl else ["the JSON lines are not the rows of the parquet file"]
-    statement = privacy_statement(papers.claim, decision, papers.policy.policy)
+    data, claim_sha256 = layout.sha256(files[layout.DATA]), layout.sha256(files[layout.CLAIM])
     origin = provenance(
         papers.claim,
         released_by=decision.tool_version,
         examiner_version=papers.audit.examiner_version,
         packages=papers.origin.packages,
-        claim_sha256=layout.sha256(files[layout.CLAIM]),
+        claim_sha256=claim_sha256,
         policy_sha256=papers.policy.sha256,
         audit_commitment=papers.audit.commitment,
     )
     if origin != papers.origin:
         found.append("the provenance does not follow from the claim")
+    statement = privacy_statement(papers.claim, decision, papers.policy.policy)
     core = ("run_id", "code_version", "recipe", "data_sha256", "rows", "accounting", "declarations")
     if any(getattr(statement, name) != getattr(papers.statement, name) for name in core):
         found.append("the privacy statement does not follow from the claim")
-    if (statement.guarantee.epsilon, statement.guarantee.delta) != (
-        papers.statement.guarantee.epsilon,
-        papers.statement.guarantee.delta,
-    ):
+    promised, stated = statement.guarantee, papers.statement.guarantee
+    if (promised.epsilon, promised.delta) != (stated.epsilon, stated.delta):
         found.append("the privacy statement promises something else than the claim")
+    attestations = (
+        (layout.AUDIT_STATEMENT, audit_statement(papers.audit, data, claim_sha256)),
+        (layout.DECISION_STATEMENT, decision_statement(decision, data, claim_sha256)),
+    )
+    for name, attested in attestations:
+        if read_document(Statement, files[name], name) != attested:
+            found.append(f"{name} attests something else than audit and decision say")
     if decision.tool_version == _own_version():
-        if statement != papers.statement:
-            found.append("the privacy statement says something else than the claim and the decision")
-        expected = {
-            layout.PRIVACY: render_privacy(statement, decision),
-            layout.CARD: render_card(statement, data_file=layout.DATA, columns=papers.table.columns),
-        }
-        found += [f"{name} was edited" for name, text in expected.items() if files[name] != text.encode()]
+        expected = derived_files(
+            papers.claim,
+            decision,
+            papers.audit,
+            papers.policy.policy,
+            papers.table,
+            data=data,
+            claim_sha256=claim_sha256,
+        )
+        found += [f"{name} was edited" for name, content in sorted(expected.items()) if files[name] != content]
         own = evaluate(papers.policy.policy, papers.facts)
         pairs = zip(own, decision.rules, strict=True)
         found += [f"the finding of {a.id} was edited" for a, b in pairs if derivable(a, papers.facts) and a != b]

@@ -1,4 +1,4 @@
-"""README.md of a bundle: a dataset card whose YAML header `datasets.load_dataset` reads.
+"""README.md of a bundle, a dataset card whose YAML header `datasets.load_dataset` reads; CITATION.cff; LICENSE.
 
 It does not know files; names of data files are passed in.
 """
@@ -8,7 +8,7 @@ import yaml
 from privdistill.report.plain import markdown, plain
 from privdistill.report.statement import PrivacyStatement
 
-__all__ = ["render_card"]
+__all__ = ["render_card", "render_citation", "render_licence"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -73,3 +73,29 @@ def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[s
     ]
     head = yaml.safe_dump(header, sort_keys=False, allow_unicode=False, width=1_000)
     return "---\n" + head + "---\n\n" + "\n".join(body) + "\n"
+
+
+def render_citation(statement: PrivacyStatement) -> str:
+    """Render CITATION.cff (Citation File Format 1.2.0)."""
+    d = statement.declarations
+    document = {
+        "cff-version": "1.2.0",
+        "message": "If you use these rows, cite them as below, and name epsilon, delta and unit with them.",
+        "type": "dataset",
+        "title": f"Synthetic {plain(d.describe)}" if d.describe else "Synthetic texts",
+        "version": plain(statement.run_id),
+        "date-released": statement.evidence.decided_at[:10],
+        "authors": [{"name": "The holder of the source"}],
+        "abstract": plain(statement.guarantee.sentence),
+        "keywords": ["synthetic data", "differential privacy"],
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=1_000)
+
+
+def render_licence() -> str:
+    """Render LICENSE: nobody but the holder of the source can grant one, and none was stated."""
+    return (
+        "No licence was stated when this bundle was made, so none is granted by it.\n"
+        "Ask the holder of the source, from whom you have it, what you may do with these rows.\n"
+        "Nothing in this file changes what PRIVACY.md says.\n"
+    )

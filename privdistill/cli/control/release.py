@@ -16,7 +16,7 @@ __all__ = ["audit", "evaluate", "release", "report", "verify"]
 
 _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release.")]
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release; or a zip of it.")]
 
 
 def audit(
@@ -50,6 +50,10 @@ def release(
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Bundle to make; must not exist.")],
     policy: Policy = None,
     waivers: WaiversFile = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option("--sign-key", metavar="PEM", help="Ed25519 private key; the bundle is signed with it."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,11 +62,12 @@ def release(
     Without --policy the strictest shipped one, `public`, decides.
     """
     from privdistill import pipeline
+    from privdistill.bundle.signature import signer
     from privdistill.policy.load import load_waivers
     from privdistill.report import render_decision
 
-    aside = load_waivers(waivers) if waivers else ()
-    decision, bundle = pipeline.release(run, policy=policy or DEFAULT_POLICY, out=out, waivers=aside)
+    aside, sign = load_waivers(waivers) if waivers else (), signer(sign_key) if sign_key else None
+    decision, bundle = pipeline.release(run, policy=policy or DEFAULT_POLICY, out=out, waivers=aside, sign=sign)
     if json:
         document = decision.model_dump(mode="json", by_alias=True)
         show_json({"bundle": str(bundle) if bundle else None, "decision": document})
@@ -73,15 +78,22 @@ def release(
     raise typer.Exit(decision.exit_code)
 
 
-def verify(bundle: BundleArgument, json: Json = False) -> None:
-    """Check a bundle offline: hashes, layout, epsilon, rules.
+def verify(
+    bundle: BundleArgument,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="PEM", help="Public key that must have signed it; got by another way."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a bundle offline: hashes, layout, epsilon, rules, signature.
 
     Everything whose inputs are in the bundle is derived again; what cannot be is named.
     """
     from privdistill import pipeline
     from privdistill.report import render_verification
 
-    verification = pipeline.verify(bundle)
+    verification = pipeline.verify(bundle, key=key)
     show(verification.to_json() if json else render_verification(verification))
     raise typer.Exit(verification.exit_code)
 

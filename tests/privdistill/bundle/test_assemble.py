@@ -15,7 +15,7 @@ import pytest
 
 from privdistill.bundle import assemble, layout, load_or_create_salt, verify
 from privdistill.bundle import publish as publish_module
-from privdistill.bundle.audit_view import commitment
+from privdistill.bundle.papers.audit_view import commitment
 from privdistill.errors import IndeterminateError, RefusedError, RunError
 from privdistill.policy import Decision, parse_policy
 from tests.conftest import ROOT
@@ -355,10 +355,17 @@ def test_a_bundle_that_would_not_verify_is_not_published(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules["privdistill.bundle.assemble"]
-    monkeypatch.setattr(module, "render_privacy", lambda *arguments: "see /home/ada/notes\n")
+    real = module.derived_files
+
+    def edited(text: bytes) -> None:
+        monkeypatch.setattr(
+            module, "derived_files", lambda *given, **more: real(*given, **more) | {layout.PRIVACY: text}
+        )
+
+    edited(b"see /home/ada/notes\n")
     with pytest.raises(RefusedError):
         assemble(run.candidate(), tmp_path / "bundle")
-    monkeypatch.setattr(module, "render_privacy", lambda *arguments: "all is well\n")
+    edited(b"all is well\n")
     with pytest.raises(RefusedError, match="would not verify"):
         assemble(run.candidate(), tmp_path / "bundle")
     assert nothing_but(tmp_path, "run", "home")

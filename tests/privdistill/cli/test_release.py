@@ -106,7 +106,10 @@ def test_gate_ends_with_its_decision(
 def test_release_writes_only_when_allowed(
     cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
 ) -> None:
-    pipeline.release = lambda run, *, policy, out, waivers=(): (decision(verdict), out if verdict == "allow" else None)
+    pipeline.release = lambda run, *, policy, out, waivers=(), sign=None: (
+        decision(verdict),
+        out if verdict == "allow" else None,
+    )
     ended = cli("release", "r", "--out", "b")
     assert ended.code == code
     assert ("bundle b" in ended.out) == (verdict == "allow")
@@ -119,7 +122,7 @@ def test_verify_says_yes_only_when_something_was_verified(
     cli: Callable, pipeline: ModuleType, in_folder: Path, status: str, code: int
 ) -> None:
     item = VerifiedItem(name="sums", status=status, sentence="the sums")
-    pipeline.verify = lambda bundle: Verification(bundle="b", checks=(item,))
+    pipeline.verify = lambda bundle, key=None: Verification(bundle="b", checks=(item,))
     ended = cli("verify", "b")
     assert ended.code == code
     assert "the sums" in ended.out
