@@ -14,7 +14,7 @@ import typer
 
 from privdistill.cli import doctor, ledger, making, setup
 from privdistill.cli.console import show
-from privdistill.cli.control import gate, policies, release
+from privdistill.cli.control import gate, hooks, policies, release
 from privdistill.cli.failures import INTERRUPTED, report_failure
 
 __all__ = ["app", "main"]
@@ -66,6 +66,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policies.app, name="policy")
+app.add_typer(hooks.app, name="hook")
 
 
 def main(arguments: list[str] | None = None) -> None:
