@@ -143,7 +143,7 @@ def git(place: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=place, check=True, capture_output=True)
 
 
-def test_the_gitlab_job_takes_the_policy_of_the_target_branch(place: Path) -> None:
+def test_the_gitlab_job_takes_the_policy_of_the_target_branch_and_ends_as_the_gate_does(place: Path) -> None:
     remote, clone = place / "remote", place / "clone"
     remote.mkdir()
     git(remote, "init", "--quiet", "-b", "main")
@@ -158,16 +158,10 @@ def test_the_gitlab_job_takes_the_policy_of_the_target_branch(place: Path) -> No
     done = gitlab(clone, **branch)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (clone / "privdistill-reports" / "gate.xml").read_text().startswith("<?xml")
-    done = gitlab(clone, PRIVDISTILL_POLICY="policies/ours.yaml")
-    assert done.returncode == 2, "without a target branch the file of the checkout counts, and it is none"
-    reports = GITLAB["artifacts"]["reports"]["junit"]
-    assert (clone / reports).exists()
-
-
-def test_the_gitlab_job_fails_with_the_gate(place: Path) -> None:
-    done = gitlab(place, PRIVDISTILL_POLICY="public")
-    assert done.returncode in (3, 10)
-    assert "<failure" in (place / "privdistill-reports" / "gate.xml").read_text()
+    done = gitlab(clone, PRIVDISTILL_POLICY="public")
+    assert done.returncode == 10
+    report = clone / GITLAB["artifacts"]["reports"]["junit"]
+    assert "<failure" in report.read_text()
     assert GITLAB["artifacts"]["when"] == "always"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-POLICIES = ("internal.yaml", "public.yaml", "research.yaml")
+POLICIES = ("finance.yaml", "health.yaml", "internal.yaml", "public.yaml", "research.yaml")
 
 
 def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
@@ -72,7 +72,7 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     )
     place, *names = run(sys.executable, "-c", code, cwd=tmp_path).split()
     assert Path(place).is_relative_to(tmp_path / "installed")
-    assert names == ["internal", "public", "research"] * 2
+    assert names == ["finance", "health", "internal", "public", "research"] * 2
 
 
 def test_the_checkout_reads_its_own_policies() -> None:

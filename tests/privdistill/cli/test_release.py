@@ -156,7 +156,7 @@ def test_evaluate_prints_the_numbers(cli: Callable, pipeline: ModuleType, in_fol
 
 def test_policy_list_and_show(cli: Callable, in_folder: Path) -> None:
     names = [line.split()[0] for line in cli("policy", "list").out.splitlines()]
-    assert names == ["internal", "public", "research"]
+    assert names == ["finance", "health", "internal", "public", "research"]
     listed = json.loads(cli("policy", "list", "--json").out)
     for entry in listed:
         text = cli("policy", "show", entry["name"]).out

@@ -12,7 +12,7 @@ from privdistill.policy import Decision, Facts, RuleResult, evaluate, load_polic
 from privdistill.policy.rules import STANDING, Outcome, Rule
 from tests.privdistill.policy.conftest import Change, ask, honest
 
-POLICIES = ("internal", "public", "research")
+POLICIES = ("finance", "health", "internal", "public", "research")
 CHECKS = ("PD101", "PD102", "PD103", "PD104", "PD201", "PD203", "PD301")
 NAN, INF = float("nan"), float("inf")
 

@@ -112,7 +112,7 @@ def test_yaml_is_the_core_schema() -> None:
 
 
 def test_the_shipped_policies_load() -> None:
-    assert shipped_policies() == ("internal", "public", "research")
+    assert shipped_policies() == ("finance", "health", "internal", "public", "research")
     for name in shipped_policies():
         loaded = load_policy(name)
         content = (ROOT / "policies" / f"{name}.yaml").read_bytes()

@@ -84,7 +84,7 @@ def test_violations_come_before_what_was_not_run() -> None:
     assert marks == sorted(marks, key=["fail", "–", "note"].index)
 
 
-@pytest.mark.parametrize("name", ["internal", "public", "research"])
+@pytest.mark.parametrize("name", ["finance", "health", "internal", "public", "research"])
 def test_a_policy_is_explained_rule_by_rule(name: str) -> None:
     loaded = shipped(name)
     text = render_policy(loaded.policy, loaded.sha256)
