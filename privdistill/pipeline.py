@@ -114,7 +114,7 @@ def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decisi
 
     loaded = load_policy(policy)
     if (target / "SHA256SUMS").is_file():
-        return decide_bundle(target, loaded)
+        return decide_bundle(target, loaded, waivers)
     return decide_run(RunDirectory.open(target), loaded, waivers)
 
 

@@ -16,7 +16,7 @@ from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.accounting.ledger import Ledger
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
-from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide
+from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
 from privdistill.runs import RunDirectory, now, write_atomically
 
 __all__ = ["decide_bundle", "decide_run", "pack"]
@@ -45,7 +45,7 @@ def decide_run(run: RunDirectory, loaded: LoadedPolicy, waivers: Sequence[Waiver
     return decision
 
 
-def decide_bundle(bundle: Path, loaded: LoadedPolicy) -> Decision:
+def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] = ()) -> Decision:
     """Decide about a bundle: the decision inside when it verifies and was made under this very policy.
 
     Under another policy the audit's numbers are not in the bundle, so rules that need them are not run.
@@ -54,7 +54,7 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy) -> Decision:
     inside, _ = _read(bundle / "decision.json", Decision)
     sound = verify(bundle).ok
     if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
-        return inside
+        return renewed(inside, waivers, now())
     digests = Digests(
         data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")) if sound else None,
         claim=claim_sha256,
@@ -69,6 +69,7 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy) -> Decision:
         digests,
         decided_at=now(),
         tool_version=version("privdistill"),
+        waivers=waivers,
     )
 
 

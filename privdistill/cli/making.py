@@ -11,7 +11,7 @@ import typer
 from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, Spec, takes_spec
 from privdistill.cli.settings import Settings, find_file, load_settings
-from privdistill.errors import RunError
+from privdistill.errors import RefusedError
 
 __all__ = ["generate", "plan", "run"]
 
@@ -80,7 +80,7 @@ def run(
     chosen = policy or DEFAULT_POLICY
     load_policy(chosen)  # a misspelt policy must not cost an epsilon, nor a bundle that is there already
     if out is not None and out.exists():
-        raise RunError(f"{out} exists already; name a new bundle with --out")
+        raise RefusedError(f"{out} exists already, and a bundle is never changed; name a new one with --out")
     made = _generate(settings, run, quiet=quiet)
     hint(f"run: {made}", quiet=quiet)
     with progress_bars(quiet=quiet) as bars:

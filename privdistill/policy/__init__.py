@@ -6,7 +6,7 @@
 Everything but `load` and `cases.load_cases` is pure. It does not know runs, bundles, models or the command line.
 """
 
-from privdistill.policy.decide import decide, evaluate, verdict_of
+from privdistill.policy.decide import decide, evaluate, renewed, verdict_of
 from privdistill.policy.decision import Decision, RuleResult
 from privdistill.policy.facts import Digests, Facts, LedgerFacts
 from privdistill.policy.load import LoadedPolicy, load_policy, load_waivers, parse_policy, shipped_policies
@@ -29,6 +29,7 @@ __all__ = [
     "load_waivers",
     "parse_policy",
     "policy_json_schema",
+    "renewed",
     "shipped_policies",
     "verdict_of",
 ]

@@ -1,6 +1,7 @@
 """The decision: policy, claim, audit, ledger and digests in; a verdict with reasons out. Pure.
 
     decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version, waivers=()) -> Decision
+    renewed(decision, waivers, moment) -> Decision      one of the past, as of now
     evaluate(policy, facts) -> tuple[RuleResult, ...]   the same rules without a verdict; `verify` re-derives with it
     verdict_of(results, waived=()) -> Verdict
 
@@ -17,9 +18,9 @@ from privdistill.policy.decision import Decision, PolicyId, RuleResult, SourceTo
 from privdistill.policy.facts import Digests, Facts, LedgerFacts, finite
 from privdistill.policy.model import Policy
 from privdistill.policy.rules import STANDING, Outcome, Rule
-from privdistill.policy.waivers import Waiver, WaiverUse, fingerprint, settle
+from privdistill.policy.waivers import Waiver, WaiverUse, fingerprint, settle, still_valid
 
-__all__ = ["decide", "evaluate", "verdict_of"]
+__all__ = ["decide", "evaluate", "renewed", "verdict_of"]
 
 
 def decide(
@@ -65,6 +66,29 @@ def decide(
         decided_at=decided_at,
         tool_version=tool_version,
     )
+
+
+def renewed(decision: Decision, waivers: Sequence[Waiver], moment: str) -> Decision:
+    """A decision of the past as of now: a waiver that has expired since, or a bad one handed in, turns it to no.
+
+    Args:
+        decision: as recorded in a bundle that verifies.
+        waivers: handed in now; one that was not applied then cannot be applied any more.
+        moment: now, UTC, ISO 8601.
+    """
+    old = tuple(
+        use.model_copy(update={"state": "expired"})
+        if use.state == "applied" and not still_valid(use.expires, moment)
+        else use
+        for use in decision.waivers
+    )
+    levels = {result.id: result.level for result in decision.rules}
+    uses = (*old, *settle(waivers, levels, {}, moment))
+    bad = tuple(use for use in uses if use.state in ("expired", "refused"))
+    if not bad:
+        return decision.model_copy(update={"waivers": uses})
+    reason = _reason("deny", decision.rules, decision.waived, bad)
+    return decision.model_copy(update={"verdict": "deny", "reason": reason, "waivers": uses})
 
 
 def evaluate(policy: Policy, facts: Facts) -> tuple[RuleResult, ...]:

@@ -152,6 +152,21 @@ def test_a_released_waiver_is_printed_and_verified(cli: Callable, run: Path, sof
         Path("bundle/decision.json").write_text(json.dumps(decision, indent=2) + "\n")
 
 
+def test_the_gate_decides_about_a_bundle_as_of_now(
+    cli: Callable, run: Path, soft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_waivers(waiver(fingerprint=asked(cli, run), expires="2030-01-01"))
+    assert cli("release", run, "--policy", "soft.yaml", "--waivers", "waivers.yaml", "--out", "bundle").code == 0
+    assert cli("gate", "bundle", "--policy", "soft.yaml").code == 0
+    write_waivers(waiver(expires="2020-01-01"))
+    assert cli("gate", "bundle", "--policy", "soft.yaml", "--waivers", "waivers.yaml").code == 10
+    monkeypatch.setattr("privdistill.settlement.now", lambda: "2030-01-02T00:00:00+00:00")
+    ended = cli("gate", "bundle", "--policy", "soft.yaml")
+    assert ended.code == 10
+    assert "the waiver of rows has expired" in ended.out
+    assert cli("verify", "bundle").code == 0, "what was decided then is still what was decided then"
+
+
 def mend(bundle: Path) -> None:
     from privdistill.bundle import layout
 

@@ -41,6 +41,14 @@ def test_onto_what_exists(cli: Callable, run: Path) -> None:
     assert release(cli, run, "there")[0] == 0, "a refusal is no release"
 
 
+def test_run_looks_at_the_target_before_it_spends_anything(cli: Callable, toy_csv: Path, in_folder: Path) -> None:
+    Path("there").mkdir()
+    ended = cli("run", toy_csv, "--epsilon", "8", "--label-column", "label", "--out", "there", "--run", "run")
+    assert ended.code == 10
+    assert "never changed" in ended.err
+    assert not Path("run").exists()
+
+
 def test_a_candidate_that_changed_after_the_audit(cli: Callable, run: Path) -> None:
     assert cli("gate", run, "--policy", "internal").code == 0
     data = run / "candidate" / "data.parquet"
