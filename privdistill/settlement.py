@@ -13,7 +13,6 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audits.findings import AuditReport, Claim, Mechanism
-from privdistill.accounting.ledger import Ledger
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
 from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
@@ -108,6 +107,8 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path,
 
 def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
     """What the ledger says; None when it is missing, moved, broken, or does not know the source."""
+    from privdistill.accounting.ledger import Ledger  # a bundle is decided about without one, and without its database
+
     manifest = run.manifest()
     try:
         book = Ledger(manifest.ledger, create=False)

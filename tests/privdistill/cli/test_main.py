@@ -127,7 +127,7 @@ def test_ctrl_c_ends_a_running_command_with_130(in_folder: Path) -> None:
         "import signal, sys, time, types, privdistill\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "fake = types.ModuleType('privdistill.pipeline')\n"
-        "def verify(bundle):\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "def verify(bundle, key=None):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "fake.verify = verify\n"
         "sys.modules['privdistill.pipeline'] = privdistill.pipeline = fake\n"
         "from privdistill.cli.main import main\nmain(['verify', 'bundle'])\n"
