@@ -48,6 +48,8 @@ def _place(file: Path) -> str | None:
         if _is_run(folder / "run.json"):
             return "part of a run, which is private as a whole"
     parts = absolute.parts
+    if any(part.endswith(".private") for part in parts[:-1]):
+        return "in the private folder of a ledger"
     inside = any(a == "runs" and c in ("private", "audit") for a, c in zip(parts, parts[2:], strict=False))
     return "in the private part of a run" if inside else None
 
