@@ -146,6 +146,10 @@ class CorpusBench:
             chosen=claim["recipe"],
         )
 
+    def peer(self, name: str, rows: Sequence[tuple[str, str]], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What another tool made, measured like our own."""
+        return self._line(name, "peer", self._sample(rows), len(rows), 0, seconds=facts["seconds"], peer=dict(facts))
+
     def config(self, cell: Cell) -> RunConfig:
         """What a cell would run, for its plan."""
         return configured(self.corpus, "corpus.csv", cell.epsilon, cell.recipe, cell.rows, self._performance)

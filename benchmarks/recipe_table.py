@@ -76,7 +76,8 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
             out.append(f"| {recipe} | {' | '.join(shown)} | {f'{mean(took):.0f}' if took else ''} |")
         if epsilons and "auto" not in recipes_of(own):
             out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | |")
-        for name in (FLOOR, EQUAL, CEILING):
+        peers = sorted({line["recipe"] for line in own if line.get("origin") == "peer"})
+        for name in (*peers, FLOOR, EQUAL, CEILING):
             found = of(own, corpus, rows, name)
             if found:
                 cells = [_shown(found, student)] + [""] * (len(epsilons) - 1)

@@ -16,7 +16,7 @@ import yaml
 from privdistill.cli.settings import load_settings
 from privdistill.cli.setup import TEMPLATE
 from privdistill.models import assets
-from tests.conftest import ROOT
+from tests.conftest import ROOT, toy_rows
 
 EXAMPLES = ROOT / "examples"
 VERIFY_WITHOUT_TORCH = """
@@ -49,6 +49,7 @@ def test_every_example_is_tested_here() -> None:
         "02_privdistill.yaml",
         "03_audit_someone_elses_file.sh",
         "04_gate_in_ci.yml",
+        "06_what_is_it_worth.sh",
         "make_letters.py",
     }
     assert all(os.access(path, os.X_OK) for path in EXAMPLES.glob("*.sh"))
@@ -69,6 +70,25 @@ def test_quickstart_ends_with_no_for_a_recipe_that_copies(
     assert not (in_folder / "bundle").exists()
     assert (in_folder / "ledger.sqlite3").is_file()
     assert "Traceback" not in done.stderr
+
+
+def test_what_it_is_worth_is_measured_on_records_kept_aside(
+    toy_csv: Path, tiny_encoder: Path, tiny_language_model: Path, in_folder: Path
+) -> None:
+    (in_folder / "privdistill.yaml").write_text(
+        f"source: {{path: {toy_csv}, label_column: label, labels: [good, bad]}}\n"
+        f"synthesis: {{recipe: passthrough, rows: 60, model: {tiny_language_model}, encoder: {tiny_encoder}}}\n"
+        "ledger: ledger.sqlite3\n"
+    )
+    with (in_folder / "holdout.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("text", "label"), *toy_rows(60, seed=9)])
+    done = bash(EXAMPLES / "06_what_is_it_worth.sh", in_folder, cwd=in_folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("INTERNAL")
+    document = json.loads((in_folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["schema"] == "privdistill.evaluation/v1"
+    copied = next(one for one in document["utility"] if one["trained_on"] == "synthetic")
+    assert copied["accuracy"]["value"] > 0.65, "sixty copied records teach what sixty records teach"
 
 
 @pytest.mark.network
