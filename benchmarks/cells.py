@@ -17,17 +17,17 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.corpora import Corpus
-from benchmarks.quality import circumstances, configured
+from benchmarks.quality import circumstances, configured, recorded
 from benchmarks.sharing import SharedModels
 from privdistill import pipeline
 from privdistill.config import Performance, RunConfig
 from privdistill.errors import PrivdistillError
 from privdistill.evaluation.references import zero_shot
+from privdistill.evaluation.scores import accuracy, balanced_accuracy, confusion, truth
 from privdistill.evaluation.students import STUDENTS
 from privdistill.evaluation.students.static import StaticEncoder
 from privdistill.evaluation.subsets import Sample, proportional
 from privdistill.evaluation.trials import Bench
-from privdistill.models import assets
 
 __all__ = ["Cell", "CorpusBench", "Store"]
 
@@ -77,8 +77,7 @@ class CorpusBench:
 
     def __init__(self, corpus: Corpus, shared: SharedModels, performance: Performance) -> None:
         self.corpus, self._shared, self._performance = corpus, shared, performance
-        tokenizer = shared.models.encoder.tokenizer
-        self._static = StaticEncoder.load(assets.fetch("language-model"), tokenizer)
+        self._static = StaticEncoder.load(shared.folder, shared.models.encoder.tokenizer)
         students = [STUDENTS[name] for name in STUDENT_NAMES]
         self._bench = Bench(students, corpus.labels, self._sample(corpus.test), np.random.default_rng(0))
 
@@ -116,7 +115,11 @@ class CorpusBench:
 
     def cell(self, cell: Cell) -> dict[str, Any]:
         """Generate once and train the students on it."""
-        with tempfile.TemporaryDirectory() as place, self._shared.of(cell.generation):
+        with (
+            tempfile.TemporaryDirectory() as place,
+            self._shared.of(cell.generation),
+            recorded("fit_teacher") as teachers,
+        ):
             folder = Path(place)
             self.corpus.write(folder / "private.csv")
             config = configured(
@@ -141,6 +144,7 @@ class CorpusBench:
             "done",
             origin="synthetic",
             scores=self._scores(made),
+            teacher=self._taught(teachers[-1]) if teachers else None,
             seconds=round(seconds, 1),
             epsilon_claimed=claim["epsilon"],
             chosen=claim["recipe"],
@@ -181,6 +185,14 @@ class CorpusBench:
             }
             for one in self._bench.table([trial])
         }
+
+    def _taught(self, teacher: Any) -> float:
+        """What the DP teacher itself answers on the test records: the corpus's metric."""
+        texts, labels = [text for text, _ in self.corpus.test], [label for _, label in self.corpus.test]
+        answers = teacher.probabilities(self._shared.models.encoder.encode(texts)).argmax(axis=1)
+        table = confusion(truth(labels, self.corpus.labels), answers, len(self.corpus.labels))
+        of = accuracy if self.corpus.metric == "accuracy" else balanced_accuracy
+        return round(float(of(table)), 6)
 
     def _sample(self, rows: Sequence[tuple[str, str]]) -> Sample:
         texts = [text for text, _ in rows]

@@ -52,7 +52,7 @@ class Bench:
 
     def generation(self, epsilon: float) -> dict[str, Any]:
         """Generate once, train the students, and train them on the very train side that was measured."""
-        with tempfile.TemporaryDirectory() as place, _recorded("fit_teacher") as made:
+        with tempfile.TemporaryDirectory() as place, recorded("fit_teacher") as made:
             folder = Path(place)
             self.corpus.write(folder / "private.csv")
             config = self._config(folder / "private.csv", epsilon)
@@ -130,7 +130,7 @@ def circumstances(performance: Performance) -> dict[str, Any]:
 
 
 @contextmanager
-def _recorded(name: str) -> Iterator[list[Any]]:
+def recorded(name: str) -> Iterator[list[Any]]:
     """Keep what a function of the recipe returns: the teacher is not part of a run's output."""
     made: list[Any] = []
     original = getattr(distribution, name)

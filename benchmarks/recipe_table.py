@@ -84,6 +84,7 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
                 count = f", {found[0]['trained_rows']} records" if name == CEILING else ""
                 out.append(f"| {name}{count} | {' | '.join(cells[: max(len(epsilons), 1)])} | |")
         out.append("")
+    out += _teachers(own, corpus, rows, epsilons)
     out += _beaten(own, corpus, rows)
     out += [
         f"* {line['recipe']}, epsilon {line['epsilon']:g}: {line['status']}: {line['reason']}"
@@ -91,6 +92,17 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
         if line["status"] != "done"
     ]
     return [*out, ""]
+
+
+def _teachers(lines: Sequence[Line], corpus: str, rows: int, epsilons: Sequence[float]) -> list[str]:
+    """What the DP teacher that a recipe read off its release answers by itself, where it has one."""
+    out = []
+    for recipe in recipes_of(lines):
+        cells = {e: [x["teacher"] for x in of(lines, corpus, rows, recipe, e) if x.get("teacher")] for e in epsilons}
+        if any(cells.values()):
+            shown = ", ".join(f"{mean(found):.3f} at epsilon {e:g}" for e, found in cells.items() if found)
+            out.append(f"* the DP teacher of {recipe} itself: {shown}")
+    return out
 
 
 def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from privdistill.config import Performance, Synthesis
 from privdistill.features.encoded import TextEncoder
-from privdistill.models import loading
+from privdistill.models import assets, loading
 from privdistill.models.loading import Models, load_models
 
 __all__ = ["SharedModels"]
@@ -68,6 +68,7 @@ class SharedModels:
 
     def __init__(self, synthesis: Synthesis, performance: Performance) -> None:
         self._spec = (synthesis, performance)
+        self.folder = assets.resolve(synthesis.model, "language-model")
         self._load()
 
     def _load(self) -> None:

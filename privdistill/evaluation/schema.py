@@ -19,6 +19,7 @@ __all__ = [
     "DiscretisationGap",
     "Evaluation",
     "GeneratedRun",
+    "Generational",
     "GroupUtility",
     "Measure",
     "Origin",
@@ -63,6 +64,14 @@ class StudentFamily(_Frozen):
     """Whether a recipe may have matched the very features this student reads."""
 
 
+class Generational(_Frozen):
+    """Scores over independent generations, the test records held fixed."""
+
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+
+
 class Trained(_Frozen):
     """One cell of the cross-architecture table: one training set, one student."""
 
@@ -73,8 +82,8 @@ class Trained(_Frozen):
     accuracy: Estimate
     balanced_accuracy: Estimate
     macro_f1: Estimate
-    generations: Estimate | None
-    """Accuracy over generations; None for a single one."""
+    generations: Generational | None
+    """The same scores over generations; None for a single one."""
     of_real: Estimate | None
     """Accuracy as a share of the same student's on all real training records."""
 

@@ -15,6 +15,7 @@ from privdistill.evaluation.schema import (
     ClassUtility,
     CurvePoint,
     DiscretisationGap,
+    Generational,
     GroupUtility,
     Origin,
     Trained,
@@ -109,7 +110,7 @@ class Bench:
                     accuracy=wilson(float(accuracy(mean)), len(hits)),
                     balanced_accuracy=bootstrapped(balanced_accuracy, mean, self._rng),
                     macro_f1=bootstrapped(macro_f1, mean, self._rng),
-                    generations=over_generations([float(accuracy(one)) for one in trial.tables[student.name]]),
+                    generations=_over_generations(trial.tables[student.name]),
                     of_real=None if full is None else paired_ratio(hits, full.right[student.name][0], self._rng),
                 )
 
@@ -204,3 +205,11 @@ class Bench:
         kept = np.flatnonzero(index < len(self._classes))
         part = sample if len(kept) == len(sample) else sample.take(kept)
         return Sample(part.texts, tuple(self._classes[k] for k in index[kept]), part.spaces)
+
+
+def _over_generations(tables: Sequence[FloatArray]) -> Generational | None:
+    found = [over_generations([float(of(one)) for one in tables]) for of in (accuracy, balanced_accuracy, macro_f1)]
+    right_share, balanced, f1 = found
+    if right_share is None or balanced is None or f1 is None:
+        return None
+    return Generational(accuracy=right_share, balanced_accuracy=balanced, macro_f1=f1)

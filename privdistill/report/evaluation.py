@@ -65,8 +65,7 @@ def _utility(found: Evaluation) -> Iterator[str]:
             mark = "*" if one.origin == "non-private reference" else ""
             shown = "".join(f"{_short(getattr(cells[name], field)):>13}" for name in names)
             yield f"  {plain(what) + mark:{_NAME}}{one.rows:>6}  {shown}"
-        if field == "accuracy":
-            yield from _beside(found, names)
+        yield from _beside(found, names, field)
         yield ""
     yield "  * non-private reference: real records, published by nobody"
     for student in found.students:
@@ -74,13 +73,15 @@ def _utility(found: Evaluation) -> Iterator[str]:
         yield from wrap(f"{student.name}: {student.about}{seen}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def _beside(found: Evaluation, names: Sequence[str]) -> Iterator[str]:
-    """Lines below the accuracies: generations, shares of real, the majority class."""
+def _beside(found: Evaluation, names: Sequence[str], field: str) -> Iterator[str]:
+    """Lines below a table: generations; below the accuracies also shares of real and the majority class."""
     cells = {cell.student: cell for cell in found.utility if cell.trained_on == "synthetic"}
     over = [cells[name].generations for name in names]
     if any(over):
-        shown = "".join(f"{_short(one) if one else '':>13}" for one in over)
-        yield f"  {'synthetic, over generations':{_NAME}}{len(found.runs):>6}  {shown}"
+        shown = "".join(f"{_short(getattr(one, field)) if one else '':>13}" for one in over)
+        yield f"  {f'synthetic, over {len(found.runs)} generations':{_NAME}}{'':>6}  {shown}"
+    if field != "accuracy":
+        return
     shares = [cells[name].of_real for name in names]
     if any(shares):
         shown = "".join(f"{_short(one) if one else '':>13}" for one in shares)

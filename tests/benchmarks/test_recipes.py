@@ -7,10 +7,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks.cells import Cell, Store
+from benchmarks.cells import Cell, CorpusBench, Store
+from benchmarks.corpora import Corpus
 from benchmarks.plot import svg
 from benchmarks.recipe_table import markdown
-from benchmarks.sharing import RememberedSentences, RememberedWriter
+from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedModels
+from privdistill.config import Performance, Synthesis
+from privdistill.models.loading import load_models
+from tests.conftest import toy_rows
 from tests.privdistill.mechanisms.conftest import ToySentences
 
 
@@ -30,6 +34,7 @@ def line(recipe: str, epsilon: float, value: float = 0.6, *, generation: int = 0
         "machine": "a machine, 2 cores",
         "scores": scores,
         "seconds": 60.0,
+        "teacher": 0.777,
     }
     return found | more
 
@@ -69,6 +74,7 @@ def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_b
     assert "slow, epsilon 8: refused: too few records" in text
     assert "| auto is | distribution |" in text
     assert "commits abc" in text
+    assert "the DP teacher of distribution itself: 0.777 at epsilon 1" in text
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
@@ -87,6 +93,36 @@ def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
     heights = [float(one.get("cy", "nan")) for one in root.iter(f"{space}circle")]
     assert len(heights) == (4 + 3) * 3
     assert ElementTree.fromstring(svg(LINES[-2:])) is not None, "references alone are no crash"
+
+
+def test_cells_and_references_run_once_on_shared_models(
+    tiny_encoder: Path, tiny_language_model: Path, tmp_path: Path
+) -> None:
+    """The whole way on tiny models: a floor, two ceilings, one cell of a real recipe, nothing twice."""
+    rows = toy_rows(240, seed=0)
+    words = {"good": "praise", "bad": "complaint"}
+    corpus = Corpus("toys", tuple(words), "notes", words, "accuracy", 120, tuple(rows[:180]), tuple(rows[180:]))
+    performance = Performance(batch_size=16)
+    shared = SharedModels(Synthesis(model=str(tiny_language_model), encoder=str(tiny_encoder)), performance)
+    store = Store(tmp_path / "recipes.jsonl")
+    bench = CorpusBench(corpus, shared, performance)
+    for found in bench.references(12, 0, store.done(None)):
+        store.append(found)
+    cell = Cell("toys", "distribution", 8.0, 12, 0)
+    store.append(bench.cell(cell))
+    assert list(bench.references(12, 0, store.done(None))) == []
+    assert cell.key() in store.done(None)
+    made = {one["recipe"]: one for one in store.lines()}
+    assert set(made) == {"zero-shot pool", "real, train side", "real, random", "distribution"}
+    assert made["distribution"]["status"] == "done", made["distribution"].get("reason")
+    assert made["distribution"]["epsilon_claimed"] <= 8.0
+    assert 0.0 <= made["distribution"]["teacher"] <= 1.0
+    assert made["real, train side"]["scores"]["words"]["accuracy"][0] > 0.9
+    assert made["real, train side"]["trained_rows"] == 126
+    assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines(), lambda *given: "distribution")
+    from privdistill.models import loading
+
+    assert loading.load_models is load_models, "the pipeline has its own loader back"
 
 
 class Writer:

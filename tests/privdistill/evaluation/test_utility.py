@@ -28,7 +28,8 @@ def test_rows_that_teach_are_told_from_rows_that_do_not_and_stand_beside_every_r
     assert good.accuracy.value > 0.95
     assert good.accuracy.n == 150
     assert good.generations is not None
-    assert good.generations.n == 2
+    assert good.generations.accuracy.n == good.generations.macro_f1.n == 2
+    assert good.generations.accuracy.value == pytest.approx(good.accuracy.value)
     assert good.of_real is not None
     assert good.of_real.low <= 1.0 <= good.of_real.high + 0.05
     assert found.majority is not None

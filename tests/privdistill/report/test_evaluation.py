@@ -9,6 +9,7 @@ from privdistill.evaluation.schema import (
     DiscretisationGap,
     Evaluation,
     GeneratedRun,
+    Generational,
     GroupUtility,
     StudentFamily,
     Trained,
@@ -34,7 +35,9 @@ def trained(trained_on: str, origin: str, student: str) -> Trained:
         accuracy=share,
         balanced_accuracy=share,
         macro_f1=share,
-        generations=share if origin == "synthetic" else None,
+        generations=Generational(accuracy=share, balanced_accuracy=share, macro_f1=share)
+        if origin == "synthetic"
+        else None,
         of_real=estimate(0.951),
     )
 
@@ -109,6 +112,7 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "400 trainings" in text
     assert "never" in text
     assert "NOT MEASURED" in text
+    assert text.count("synthetic, over 1 generations") == 3
     assert "3 of them have a label that no row can have" in text
 
 
