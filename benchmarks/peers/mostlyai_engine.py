@@ -2,12 +2,13 @@
 
     python3 -m venv peer && peer/bin/pip install mostlyai-engine==2.7.3 torch==2.13.0
     peer/bin/pip uninstall -y torchvision torchaudio      # built for another torch: the import fails with them
-    peer/bin/python benchmarks/peers/mostlyai.py TRAIN.csv OUT.csv --epsilon 8 --rows 500 --minutes 6
+    peer/bin/python benchmarks/peers/mostlyai_engine.py TRAIN.csv OUT.csv --epsilon 8 --rows 500 --minutes 6
     python -m benchmarks.peers OUT.csv --corpus messages
 
-It imports nothing of privdistill. Settings are the tool's own defaults, apart from delta, the largest epsilon and the
-time. What its epsilon does not cover, by its source at 2.7.3: the tokenizer learnt from the records, lengths, and early
-stopping on private validation records. OUT.json beside the rows says what was claimed and how long it took.
+It imports nothing of privdistill, and must not be named like the package. Settings are the tool's own defaults, apart
+from delta, the largest epsilon and the time. What its epsilon does not cover, by its source at 2.7.3: the tokenizer
+learnt from the records, lengths, and early stopping on private validation records. OUT.json beside the rows says what
+was claimed and how long it took.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     import pandas as pd
     from mostlyai.engine import LanguageModel
+    from mostlyai.engine.domain import DifferentialPrivacyConfig
 
     records = pd.read_csv(given.train, dtype=str, keep_default_na=False)[["text", "label"]]
     workspace = given.out.with_suffix(".workspace")
@@ -35,7 +37,7 @@ def main() -> None:
         tgt_encoding_types={"label": "LANGUAGE_CATEGORICAL", "text": "LANGUAGE_TEXT"},
         model="MOSTLY_AI/LSTMFromScratch-3m",
         max_training_time=given.minutes,
-        differential_privacy={"max_epsilon": given.epsilon, "delta": given.delta},
+        differential_privacy=DifferentialPrivacyConfig(max_epsilon=given.epsilon, delta=given.delta),
         device="cpu",
         workspace_dir=workspace,
         verbose=0,
