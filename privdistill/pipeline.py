@@ -12,7 +12,6 @@ The only module that joins corpus and mechanisms. It does not render.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,8 @@ def generate(
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:
-            door = Door(units, models.encoder, intent.budget, charge, partial(progress, "encoding records"))
+            model, private = models.language_model, directory.private
+            door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private)
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress)
             rows = converse(intent.recipe, context, door.answer)

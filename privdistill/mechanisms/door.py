@@ -5,6 +5,8 @@ release.
 """
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from privdistill.accounting.budget import Budget
 from privdistill.errors import PrivacyError
@@ -14,6 +16,7 @@ from privdistill.mechanisms.labels import LABELS, release_labels
 from privdistill.mechanisms.release import (
     DisclosureRequest,
     ExpertRequest,
+    FinetuneRequest,
     MechanismRecord,
     MechanismRequest,
     PrivateUnits,
@@ -21,6 +24,7 @@ from privdistill.mechanisms.release import (
     StatisticRequest,
 )
 from privdistill.mechanisms.statistic import release_statistic
+from privdistill.models.interface import TunableModel
 
 __all__ = ["Door"]
 
@@ -39,19 +43,24 @@ class Door:
         encoder: TextEncoder,
         budget: Budget | None,
         charge: Callable[[MechanismRecord], None],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        *,
+        model: TunableModel | None = None,
+        private: Path | None = None,
     ) -> None:
-        """Join the four; nothing is read yet.
+        """Join them; nothing is read yet.
 
         Args:
             units: the train side.
             encoder: public maps.
             budget: None for a recipe that claims nothing.
             charge: marks one reservation as drawn, before its noise.
-            progress: (done, total) of encoding.
+            progress: (stage, done, total).
+            model: the public language model, for recipes that train it.
+            private: folder of the run for what never leaves, for mechanisms of many steps.
         """
         self._units, self._encoder, self._budget, self._charge = units, encoder, budget, charge
-        self._progress = progress
+        self._progress, self._model, self._private = progress, model, private
         self._encoded: Encoded | None = None
 
     def labels(self) -> Release:
@@ -106,9 +115,28 @@ class Door:
                     charge=self._charge,
                 )
 
+            case FinetuneRequest():
+                from privdistill.mechanisms.checkpoints import Checkpoints
+                from privdistill.mechanisms.finetuning import release_adapter
+
+                budget, noise_multiplier = self._planned(request.name, sampled=True)
+                if self._model is None or self._private is None:
+                    raise PrivacyError("no language model was declared that could be trained; nothing is drawn")
+                return release_adapter(
+                    self._units,
+                    self._records(),
+                    request,
+                    self._model,
+                    noise_multiplier=noise_multiplier,
+                    sampling=budget.sampling[request.name],
+                    charge=self._charge,
+                    checkpoints=Checkpoints(self._private),
+                    progress=self._progress,
+                )
+
     def _records(self) -> Encoded:
         if self._encoded is None:
-            self._encoded = self._encoder.encode(self._units.texts, self._progress)
+            self._encoded = self._encoder.encode(self._units.texts, partial(self._progress, "encoding records"))
         return self._encoded
 
     def _planned(self, name: str, *, sampled: bool = False) -> tuple[Budget, float]:

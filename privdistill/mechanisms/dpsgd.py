@@ -14,7 +14,7 @@ It does not know what is trained, epsilon, delta or who is charged: the caller c
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import ndtri
+from scipy.stats import chi2
 
 from privdistill.errors import MechanismError
 from privdistill.mechanisms.release import FloatArray, IntArray
 
-__all__ = ["Schedule", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
+__all__ = ["Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
 
 # Opacus is imported where it is used: importing it configures logging.
 
@@ -36,6 +37,8 @@ Spans = Sequence[tuple[int, int]]
 _CHUNK = 1 << 18
 _MARGIN = 1 - 1e-5
 """Norms are computed in single precision: clip a little below the bound that the noise is made for."""
+_FALSE_ALARM = 1e-15
+"""Chance that honest noise of one step is taken for none, at either end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Schedule:
         steps: number of batches.
         max_grad_norm: L2 bound of one unit's gradient.
         expected_batch_size: what sums are divided by: sample_rate times a declared or noised number of units.
-        records_per_pass: how many records go through the module at once; speed and memory only.
+        records_per_pass: how many records go through the module at once, and how many rows a loss may fill its batch
+            to; speed and memory only.
     """
 
     noise_multiplier: float
@@ -82,7 +86,9 @@ def poisson_sample(units: int, sample_rate: float) -> IntArray:
     return np.flatnonzero((_bits(units) >> np.uint64(11)).astype(np.float64) < np.floor(sample_rate * 2.0**53))
 
 
-def clip_and_sum(module: torch.nn.Module, loss: Loss, spans: Spans, max_grad_norm: float) -> list[torch.Tensor]:
+def clip_and_sum(
+    module: torch.nn.Module, loss: Loss, spans: Spans, max_grad_norm: float, filled: int | None = None
+) -> list[torch.Tensor]:
     """The un-noised sum over units of clipped gradients, one tensor a parameter: private, for tests only.
 
     Unit: one span. Adjacency: add or remove one span.
@@ -90,7 +96,7 @@ def clip_and_sum(module: torch.nn.Module, loss: Loss, spans: Spans, max_grad_nor
     """
     wrapped = _wrapped(module)
     optimizer = _optimizer(torch.optim.SGD(_trained(wrapped), lr=1.0), max_grad_norm, noise_multiplier=1.0)
-    _backward(wrapped, loss, spans)
+    _backward(wrapped, loss, spans, filled)
     optimizer.clip_and_accumulate()
     wrapped.remove_hooks()
     return [parameter.summed_grad for parameter in optimizer.params]
@@ -104,6 +110,7 @@ def train_privately(
     *,
     make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
     after_step: Callable[[int], None] = lambda step: None,
+    passes: Callable[[Spans], Iterable[Spans]] | None = None,
 ) -> None:
     """Train the parameters of `module` that require a gradient, in place. Every iterate may be released.
 
@@ -120,6 +127,11 @@ def train_privately(
         schedule: as reserved and charged.
         make_optimizer: of the trained parameters; what it does with noised gradients is post-processing.
         after_step: told how many steps are done; may copy the parameters.
+        passes: cuts a batch into what goes through the module at once, for losses that need equal shapes; units whose
+            loss is a constant may be left out. None: whole units in the order of the corpus.
+
+    Raises:
+        MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
     """
     wrapped = _wrapped(module)
     try:
@@ -131,11 +143,11 @@ def train_privately(
         )
         for step in range(schedule.steps):
             drawn = [spans[i] for i in poisson_sample(len(spans), schedule.sample_rate)]
-            passes = list(_passes(drawn, schedule.records_per_pass)) or [[]]
-            for part in passes:
+            parts = list(passes(drawn) if passes else _passes(drawn, schedule.records_per_pass)) or [[]]
+            for part in parts:
                 optimizer.zero_grad(set_to_none=True)
-                _backward(wrapped, loss, part)
-                optimizer.signal_skip_step(do_skip=part is not passes[-1])
+                _backward(wrapped, loss, part, schedule.records_per_pass)
+                optimizer.signal_skip_step(do_skip=part is not parts[-1])
                 optimizer.step()
             after_step(step + 1)
         optimizer.zero_grad(set_to_none=True)
@@ -168,14 +180,20 @@ def _optimizer(
 
 def _add_noise(optimizer: Any, deviation: float) -> None:
     """Noise every cell of every summed gradient; the clean sum is dropped as soon as it is noised."""
+    squares, cells = 0.0, 0
     for parameter in optimizer.params:
         clean = parameter.summed_grad.double()
         noise = torch.from_numpy(gaussians(clean.numel())).view_as(clean).to(clean.device)
-        parameter.grad = (clean + deviation * noise).to(parameter.dtype).view_as(parameter)
+        noised = clean + deviation * noise
+        squares, cells = squares + float(((noised - clean) / deviation).square().sum()), cells + clean.numel()
+        parameter.grad = noised.to(parameter.dtype).view_as(parameter)
         parameter.summed_grad = None
+    # What was added is looked at, every time: noise that is off or too small must never pass in silence.
+    if not chi2.ppf(_FALSE_ALARM, cells) <= squares <= chi2.isf(_FALSE_ALARM, cells):
+        raise MechanismError("the noise that was added is not the noise that was planned; nothing is released")
 
 
-def _backward(module: torch.nn.Module, loss: Loss, spans: Spans) -> None:
+def _backward(module: torch.nn.Module, loss: Loss, spans: Spans, filled: int | None = None) -> None:
     """Leave one finite gradient per unit in `grad_sample` of every trained parameter, (units, ...)."""
     records = np.concatenate([np.arange(low, high) for low, high in spans]) if spans else np.zeros(0, np.int64)
     if records.size:
@@ -188,9 +206,12 @@ def _backward(module: torch.nn.Module, loss: Loss, spans: Spans) -> None:
     owner = torch.from_numpy(np.repeat(np.arange(len(spans)), [high - low for low, high in spans]).astype(np.int64))
     for parameter in _trained(module):
         found = getattr(parameter, "grad_sample", None) if records.size else None
+        if records.size and (found is None or len(found) not in (records.size, filled)):
+            raise MechanismError("a trained parameter saw no gradient of its own for each record; nothing is released")
         per_unit = torch.zeros((len(spans), *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         if found is not None:
-            finite = torch.nan_to_num(found.to(parameter.dtype), nan=0.0, posinf=0.0, neginf=0.0)
+            own = found[: records.size]  # a loss may fill its batch with empty rows after the records
+            finite = torch.nan_to_num(own.to(parameter.dtype), nan=0.0, posinf=0.0, neginf=0.0)
             per_unit.index_add_(0, owner.to(parameter.device), finite)
             per_unit = torch.nan_to_num(per_unit, nan=0.0, posinf=0.0, neginf=0.0)  # a sum may overflow again
         parameter.grad_sample = per_unit  # type: ignore[attr-defined]

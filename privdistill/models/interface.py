@@ -3,13 +3,13 @@
 It does not know which model answers, nor what the text is for.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BiasArray", "GenerativeModel"]
+__all__ = ["BiasArray", "GenerativeModel", "TunableModel"]
 
 BiasArray = npt.NDArray[np.float32]
 
@@ -49,3 +49,17 @@ class GenerativeModel(Protocol):
         `bias_index` says which row each prompt uses; `opening_bias` holds (B, P, V) extra bias for the first P sampled
         tokens; `may_end` (V,) says after which tokens a text may end.
         """
+
+
+class TunableModel(GenerativeModel, Protocol):
+    """A generative model whose last layers can be adapted."""
+
+    @property
+    def network(self) -> Any:
+        """The transformers model."""
+
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of a prompt, as `sample` reads it."""
+
+    def adapted(self, corrections: Mapping[str, npt.NDArray[np.float64]]) -> "TunableModel":
+        """The same model with trained corrections of some of its linear maps."""

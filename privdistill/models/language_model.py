@@ -8,7 +8,7 @@ It does not know what the text is for, nor where a bias comes from.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
+from privdistill.models.adapter import merged
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
 from privdistill.models.interface import BiasArray
@@ -84,6 +85,24 @@ class LanguageModel:
                 "with config.json, tokenizer.json and safetensors weights, or a .gguf file"
             ) from None
         return cls(model.eval(), tokenizer, model_id=model_id, batch_size=performance.batch_size)
+
+    @property
+    def network(self) -> Any:
+        """The transformers model; frozen."""
+        return self._model
+
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of a prompt, as `sample` reads it."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def adapted(self, corrections: Mapping[str, npt.NDArray[np.float64]]) -> "LanguageModel":
+        """The same model with trained corrections added to some of its linear maps; shares the rest.
+
+        Raises:
+            ConfigError: they do not fit this model, or change nothing.
+        """
+        model = merged(self._model, corrections)
+        return LanguageModel(model, self._tokenizer, model_id=self.id, batch_size=self._batch_size)
 
     def sample(
         self,

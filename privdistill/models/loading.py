@@ -10,7 +10,7 @@ from audits.findings import Model
 from privdistill.config import Performance, Synthesis
 from privdistill.features.encoded import TextEncoder
 from privdistill.models import assets
-from privdistill.models.interface import GenerativeModel
+from privdistill.models.interface import TunableModel
 
 __all__ = ["Models", "load_models"]
 
@@ -20,7 +20,7 @@ class Models:
     """Encoder, language model, and how the claim names them."""
 
     encoder: TextEncoder
-    language_model: GenerativeModel
+    language_model: TunableModel
     named: tuple[Model, ...]
 
 

@@ -18,7 +18,7 @@ from privdistill.config import Performance
 from privdistill.errors import ConfigError
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release, Reservation
-from privdistill.models.interface import GenerativeModel
+from privdistill.models.interface import TunableModel
 from privdistill.models.loading import Models
 
 __all__ = [
@@ -127,7 +127,7 @@ class Context:
     task: Task
     noise_multipliers: Mapping[str, float | None]
     encoder: TextEncoder
-    language_model: GenerativeModel
+    language_model: TunableModel
     performance: Performance
     rng: np.random.Generator
     progress: Progress
@@ -188,6 +188,7 @@ def converse(recipe: Recipe, context: Context, answer: Callable[[MechanismReques
 _BUILT_IN = {
     "distribution": "privdistill.recipes.distribution:DistributionRecipe",
     "evolution": "privdistill.recipes.evolution:EvolutionRecipe",
+    "finetune": "privdistill.recipes.finetune:FinetuneRecipe",
     "gradient": "privdistill.recipes.gradient:GradientRecipe",
     "metamodel": "privdistill.recipes.metamodel:MetamodelRecipe",
     "passthrough": "privdistill.recipes.passthrough:PassthroughRecipe",

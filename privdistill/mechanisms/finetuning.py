@@ -1,0 +1,286 @@
+"""A language model's adapters, trained on the records by DP-SGD: the last layers only, on activations computed once.
+
+Below the cut a record passes once and its activations are kept in memory; above it the engine (`mechanisms.dpsgd`)
+trains low-rank adapters. Every pass has the same number of rows and a padded length that its own units decide, so
+that a unit's gradient is bitwise a function of the unit and the iterate: never of its batch mates.
+
+Each step is persisted before the next one begins. A killed run goes on from the last persisted step; a step that was
+not persisted was seen by nobody and is drawn anew, under the same charge. Random state is never stored.
+
+It does not know epsilon, delta, who asked, or what is written with the adapted model.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from privdistill.accounting.budget import Sampling
+from privdistill.errors import MechanismError, PrivacyError
+from privdistill.features.blocks import class_of
+from privdistill.features.encoded import Encoded
+from privdistill.features.sequences import TokenSequence, token_sequence
+from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
+from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
+from privdistill.mechanisms.likelihood import Head, record_loss
+from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
+from privdistill.models.interface import TunableModel
+from privdistill.models.tail import ROWS, Tail, padded_length
+
+__all__ = ["TailLoss", "make_sequences", "release_adapter"]
+
+
+class _Kept(NamedTuple):
+    """One record below the cut."""
+
+    hidden: torch.Tensor  # (L, H)
+    sequence: TokenSequence
+
+
+def make_sequences(
+    units: PrivateUnits, encoded: Encoded, request: FinetuneRequest, model: TunableModel
+) -> list[TokenSequence | None]:
+    """One sequence for each record, from that record alone; None for a record without a class or without tokens."""
+    wordings = [[model.token_ids(text) for text in one] for one in request.prompts]
+    labels = units.labels if units.labels is not None else [None] * len(units.texts)
+    out: list[TokenSequence | None] = []
+    for i, (text, label) in enumerate(zip(units.texts, labels, strict=True)):
+        y = class_of(request.classes, label, encoded.embeddings[i])
+        cut = bool(encoded.truncated[i])
+        out.append(
+            None
+            if y is None
+            else token_sequence(
+                text, encoded.tokens[i], cut=cut, wordings=wordings[y], end=request.end, max_tokens=request.max_tokens
+            )
+        )
+    return out
+
+
+class TailLoss:
+    """Losses of records, each with the shapes that its own unit decides."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        head: Head,
+        sequences: list[TokenSequence | None],
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> None:
+        """Compute the activations below the cut, batches of equal shape at a time."""
+        self._tail, self._head = tail, head
+        self._lengths = [0 if one is None else _length(one) for one in sequences]
+        self._kept: list[_Kept | None] = [None] * len(sequences)
+        done = 0
+        groups: dict[int, list[int]] = {}
+        for i, length in enumerate(self._lengths):
+            if length:
+                groups.setdefault(length, []).append(i)
+        for length, members in sorted(groups.items()):
+            for start in range(0, len(members), ROWS):
+                part = members[start : start + ROWS]
+                ids = torch.zeros((ROWS, length), dtype=torch.long)  # (ROWS, L)
+                for row, i in enumerate(part):
+                    one = sequences[i]
+                    if one is not None:
+                        ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
+                hidden = tail.below(ids)  # (ROWS, L, H)
+                for row, i in enumerate(part):
+                    one = sequences[i]
+                    if one is not None:
+                        self._kept[i] = _Kept(hidden[row].clone(), one)
+                done += len(part)
+                progress("reading records below the cut", done, sum(length > 0 for length in self._lengths))
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """What is trained: the adapters' upper matrices."""
+        return torch.nn.ModuleList([adapter.up for adapter in self._tail.adapters.values()]).train()
+
+    def passes(self, drawn: Spans) -> Iterator[list[tuple[int, int]]]:
+        """Whole units of one padded length, together at most `ROWS` records."""
+        groups: dict[int, list[tuple[int, int]]] = {}
+        for low, high in drawn:
+            groups.setdefault(max(self._lengths[low:high]), []).append((low, high))
+        for length, members in sorted(groups.items()):
+            if not length:
+                continue  # nothing to predict in any of their records: gradient zero
+            part: list[tuple[int, int]] = []
+            size = 0
+            for low, high in members:
+                if part and size + high - low > ROWS:
+                    yield part
+                    part, size = [], 0
+                part.append((low, high))
+                size += high - low
+            yield part
+
+    def __call__(self, module: torch.nn.Module, records: IntArray) -> torch.Tensor:
+        """Losses (B,) of the records of one pass; rows that fill the batch have none."""
+        del module  # its matrices sit inside the tail
+        length = max(self._lengths[i] for i in records)
+        first = next(kept for kept in (self._kept[i] for i in records) if kept is not None)
+        batch = first.hidden.new_zeros((ROWS, length, first.hidden.shape[1]))  # (ROWS, L, H)
+        for row, i in enumerate(records):
+            kept = self._kept[i]
+            if kept is not None:
+                batch[row, : len(kept.hidden)] = kept.hidden
+        out = self._tail.above(batch)  # (ROWS, L, H)
+        losses = []
+        for row, i in enumerate(records):
+            kept = self._kept[i]
+            if kept is None:
+                losses.append(out[row].sum() * 0.0)
+                continue
+            start, targets = kept.sequence.start, torch.from_numpy(kept.sequence.targets)
+            window = out[row, start : start + padded_length(len(targets))]
+            losses.append(record_loss(window, targets, self._head))
+        return torch.stack([loss.float() for loss in losses])
+
+
+def release_adapter(
+    units: PrivateUnits,
+    encoded: Encoded,
+    request: FinetuneRequest,
+    model: TunableModel,
+    *,
+    noise_multiplier: float,
+    sampling: Sampling,
+    charge: Callable[[MechanismRecord], None],
+    checkpoints: Checkpoints,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Release:
+    """Train the adapters once with DP-SGD and let the last iterate out.
+
+    Guarantee: a composition of `sampling.steps` Poisson-sampled Gaussians of `noise_multiplier` and
+        `sampling.sample_rate` (float noise); the release is a function of its last iterate.
+    Unit: the privacy unit of `units`. Adjacency: add or remove one unit.
+    Sensitivity: request.max_grad_norm, for the sum of one step.
+
+    Args:
+        units: the train side.
+        encoded: the same records, tokenised by the model's own tokenizer.
+        request: what to train.
+        model: the public model.
+        noise_multiplier: calibrated for this plan entry.
+        sampling: of the plan.
+        charge: marks the whole schedule as drawn; called before the first step.
+        checkpoints: where every step is persisted, and found again.
+        progress: (stage, done, total).
+
+    Returns:
+        payload: dotted name of each adapted map -> (outside, rank) matrix; noise `step`: standard deviation of the
+        noise in one cell of one averaged gradient.
+
+    Raises:
+        PrivacyError: another model than the declared one, or units too large for one pass.
+        MechanismError: weights did not move, an invariant was broken, or the charge is refused.
+    """
+    if request.model != model.id:
+        raise PrivacyError(f"the plan names model {request.model!r}, found {model.id!r}; train the declared one")
+    if units.contribution_bound > ROWS:
+        raise PrivacyError(
+            f"a unit's gradient is clipped as a whole, so its records pass together: expected a contribution bound of "
+            f"at most {ROWS}, found {units.contribution_bound}; lower --contribution-bound"
+        )
+    spans = units.spans()
+    if any(high - low > units.contribution_bound for low, high in spans):
+        raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
+    schedule = Schedule(
+        noise_multiplier=noise_multiplier,
+        sample_rate=sampling.sample_rate,
+        steps=sampling.steps,
+        max_grad_norm=request.max_grad_norm,
+        expected_batch_size=max(1.0, sampling.sample_rate * request.expected_units),
+        records_per_pass=ROWS,
+    )
+    tail = Tail(model.network, request.layers, request.rank)
+    matrices = tail.matrices
+    record = MechanismRecord(
+        name=request.name,
+        kind="sampled-gaussian",
+        noise_multiplier=noise_multiplier,
+        sample_rate=sampling.sample_rate,
+        steps=sampling.steps,
+        sensitivity=request.max_grad_norm,
+        sensitivity_parts={"gradient": request.max_grad_norm},
+        sampler="poisson",
+        noise="float-gaussian",
+        dimension=sum(matrix.numel() for matrix in matrices.values()) * sampling.steps,
+        noise_grid_steps=None,
+        delta_discretisation=0.0,
+        delta_threshold=0.0,
+    )
+    found = checkpoints.load(request, schedule)
+    charge(record)
+    if found is not None:
+        _restore(matrices, found)
+    if found is None or found.steps < schedule.steps:
+        shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
+        head = Head.of(tail.head, tail.head_bias, shortlist)
+        loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
+        _train(loss, matrices, spans, schedule, request, checkpoints, found, progress)
+    return Release(
+        payload={name: matrix.detach().numpy().astype(np.float64) for name, matrix in matrices.items()},
+        noise={"step": noise_multiplier * request.max_grad_norm / schedule.expected_batch_size},
+        record=record,
+        classes=request.classes.names,
+    )
+
+
+def _train(
+    loss: TailLoss,
+    matrices: dict[str, torch.Tensor],
+    spans: Spans,
+    schedule: Schedule,
+    request: FinetuneRequest,
+    checkpoints: Checkpoints,
+    found: Checkpoint | None,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    done = 0 if found is None else found.steps
+    adam: list[torch.optim.Adam] = []
+    before = {name: matrix.detach().clone() for name, matrix in matrices.items()}
+
+    def make_optimizer(trained: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        if [id(one) for one in trained] != [id(one) for one in matrices.values()]:
+            raise MechanismError("the parameters that are trained are not the adapters; nothing is released")
+        adam.append(torch.optim.Adam(trained, lr=request.learning_rate))
+        if found is not None:
+            found.restore(adam[0], matrices)
+        return adam[0]
+
+    def after_step(step: int) -> None:
+        # Every cell is noised at every step, so a matrix that stands still was neither trained nor noised.
+        for name, matrix in matrices.items():
+            still = torch.equal(matrix, before[name])
+            if still or not bool(torch.isfinite(matrix).all()):
+                raise MechanismError("a step left an adapter as it was, or not finite; nothing is released")
+            before[name].copy_(matrix.detach())
+        checkpoints.save(request, schedule, Checkpoint.of(done + step, matrices, adam[0]))
+        progress("training the generator", done + step, schedule.steps)
+
+    train_privately(
+        loss.module,
+        loss,
+        spans,
+        replace(schedule, steps=schedule.steps - done),
+        make_optimizer=make_optimizer,
+        after_step=after_step,
+        passes=loss.passes,
+    )
+
+
+def _restore(matrices: dict[str, torch.Tensor], found: Checkpoint) -> None:
+    if set(found.weights) != set(matrices):
+        raise MechanismError("the checkpoint holds other adapters than the plan; start a new run")
+    with torch.no_grad():
+        for name, matrix in matrices.items():
+            matrix.copy_(found.weights[name])
+
+
+def _length(sequence: TokenSequence) -> int:
+    """Padded length of a record's row: room for its own window of targets."""
+    return padded_length(sequence.start + padded_length(len(sequence.targets)))

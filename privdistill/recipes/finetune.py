@@ -1,0 +1,114 @@
+"""Recipe `finetune`: the language model learns the domain under DP-SGD, then writes what `distribution` selects from.
+
+A small part of the budget buys the statistic of `distribution`: counts, moments and words for the teacher, the
+steering and the selection. The rest trains low-rank adapters in the last layers of the public model, conditional on
+the label. Candidates are then written by the adapted model, and everything that follows is the same.
+
+Hyper-parameters are public rules of declared numbers; none is tuned on the corpus. It does not know private text: it
+sees releases.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from privdistill.errors import MechanismError
+from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
+from privdistill.models.interface import TunableModel
+from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
+from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
+from privdistill.synthesis.pool import public_pool
+from privdistill.synthesis.prompts import item_prompts
+
+__all__ = ["GENERATOR", "FinetuneRecipe"]
+
+GENERATOR = "generator"
+_STATISTIC_SHARE = 0.3
+_EPOCHS = 3.0
+_BATCH = (128.0, 1024.0)
+_BATCHES_PER_EPOCH = 14.0
+_UNKNOWN_SIZE_RATE = 0.06
+_LAYERS = 4
+_RANK = 8
+_LEARNING_RATE = 3e-3
+_MAX_GRAD_NORM = 1.0
+_POOL_TOKENS = 48
+
+
+class FinetuneRecipe:
+    """A generator trained under DP-SGD; statistic, teacher and selection as in `distribution`."""
+
+    name = "finetune"
+
+    def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
+        """The statistic, and one DP-SGD run."""
+        sample_rate, steps = schedule_for(task.size)
+        return (
+            PlannedMechanism(STATISTIC, "gaussian", _STATISTIC_SHARE),
+            PlannedMechanism(GENERATOR, "sampled-gaussian", 1 - _STATISTIC_SHARE, sample_rate, steps),
+        )
+
+    def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
+        """That of the statistic."""
+        return DistributionRecipe().noise_floor(task, noise_multipliers)
+
+    def run(self, context: Context) -> RecipeRun:
+        """Measure, train, then write and select with the adapted model."""
+        ground = make_ground(context)
+        release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
+        trained = yield request_for(context, ground, release)
+        adapted = replace(context, language_model=context.language_model.adapted(trained.payload))
+        drafts = public_pool(
+            adapted.language_model,
+            context.task.describe,
+            ground.words,
+            len(ground.public),
+            max_tokens=_POOL_TOKENS,
+            rng=context.rng,
+            progress=lambda done, total: context.progress("writing with the trained model", done, total),
+        )
+        if not drafts:
+            raise MechanismError(
+                "the trained model wrote no usable text; choose another --model, or recipe distribution"
+            )
+        encoded = context.encoder.encode([draft.text for draft in drafts])
+        return match(adapted, replace(ground, public=drafts, encoded=encoded), release, herded)
+
+
+def schedule_for(size: int | None) -> tuple[float, int]:
+    """Sample rate and steps: about `_EPOCHS` passes, in batches that grow with the declared size."""
+    rate = _UNKNOWN_SIZE_RATE
+    if size is not None:
+        batch = float(np.clip(size / _BATCHES_PER_EPOCH, *_BATCH))
+        rate = min(batch / size, 0.5)
+    return rate, math.ceil(_EPOCHS / rate)
+
+
+def request_for(context: Context, ground: Ground, release: Release) -> FinetuneRequest:
+    """What is trained, from public facts and the noised counts."""
+    model = context.language_model
+    spoken = ground.words if len(ground.words) == len(ground.rule.names) else [None] * len(ground.rule.names)
+    return FinetuneRequest(
+        name=GENERATOR,
+        classes=ground.rule,
+        model=model.id,
+        layers=_LAYERS,
+        rank=_RANK,
+        prompts=tuple(item_prompts(context.task.describe, word) for word in spoken),
+        end=_line_end(model),
+        max_tokens=context.encoder.max_tokens,
+        shortlist=None,
+        max_grad_norm=_MAX_GRAD_NORM,
+        expected_units=max(float(release.block("count").sum()), 1.0),
+        learning_rate=_LEARNING_RATE,
+    )
+
+
+def _line_end(model: TunableModel) -> int:
+    """The token that ends an item of a list."""
+    found = model.token_ids("\n")
+    if len(found) != 1:
+        raise MechanismError("this model has no token of its own for a line end; choose another --model")
+    return found[0]
