@@ -26,8 +26,8 @@ from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
 from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
+from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
-from privdistill.models.tail import ROWS, Tail, padded_length
 
 __all__ = ["TailLoss", "make_sequences", "release_adapter"]
 

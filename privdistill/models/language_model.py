@@ -18,7 +18,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
-from privdistill.models.adapter import merged
+from privdistill.models.adaptation.low_rank import merged
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
 from privdistill.models.interface import BiasArray

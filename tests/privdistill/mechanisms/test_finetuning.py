@@ -21,7 +21,7 @@ from privdistill.mechanisms.dpsgd import clip_and_sum
 from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, FinetuneRequest, MechanismRecord, PrivateUnits, Release
-from privdistill.models.tail import ROWS, Tail
+from privdistill.models.adaptation.tail import ROWS, Tail
 from tests.privdistill.families import FAMILIES, VOCABULARY, ToyModel, make_network
 
 # Activations below the cut need no gradient, and nothing here rests on theirs.

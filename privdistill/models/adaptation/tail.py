@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from privdistill.errors import AssetError
-from privdistill.models.adapter import LowRank, attach, shared_copy
+from privdistill.models.adaptation.low_rank import LowRank, attach, shared_copy
 
 __all__ = ["GRID", "ROWS", "Tail", "padded_length"]
 

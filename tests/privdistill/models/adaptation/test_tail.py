@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from privdistill.errors import AssetError, ConfigError
-from privdistill.models import tail as tail_module
-from privdistill.models.adapter import merged
-from privdistill.models.tail import ROWS, Tail, padded_length
+from privdistill.models.adaptation import tail as tail_module
+from privdistill.models.adaptation.low_rank import merged
+from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from tests.privdistill.families import FAMILIES, VOCABULARY, make_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
