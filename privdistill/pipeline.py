@@ -12,6 +12,7 @@ The only module that joins corpus and mechanisms. It does not render.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 

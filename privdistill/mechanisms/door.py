@@ -114,7 +114,6 @@ class Door:
                     sampling=budget.sampling[request.name],
                     charge=self._charge,
                 )
-
             case FinetuneRequest():
                 from privdistill.mechanisms.checkpoints import Checkpoints
                 from privdistill.mechanisms.finetuning import release_adapter

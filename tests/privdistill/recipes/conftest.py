@@ -23,13 +23,20 @@ PERFORMANCE = Performance(dtype="float32", batch_size=64, pool_factor=1.5)
 class Bench:
     """Tiny models; remembers what was asked and charged."""
 
-    def __init__(self, language_model: Path, encoder: Path) -> None:
+    def __init__(self, language_model: Path, encoder: Path, private: Path) -> None:
+        self.private = private
         self.encoder = TextEncoder(
             SentenceEncoder(encoder, model_id="tiny", dtype="float32", max_tokens=64),
             ModelTokenizer(language_model, model_id="tiny"),
             64,
         )
         self.model = LanguageModel.load(language_model, model_id="tiny", performance=PERFORMANCE)
+
+    def _fresh(self) -> Path:
+        """A folder for what a run keeps to itself."""
+        folder = self.private / str(len(list(self.private.iterdir())))
+        folder.mkdir()
+        return folder
 
     def run(
         self,
@@ -53,7 +60,7 @@ class Bench:
         units = PrivateUnits(tuple(texts), tuple(labels) if labels else None, unit_of, "record", 1)
         charged: list[MechanismRecord] = []
         asked: list[MechanismRequest] = []
-        door = Door(units, self.encoder, plan.budget, charged.append)
+        door = Door(units, self.encoder, plan.budget, charged.append, model=self.model, private=self._fresh())
 
         def answer(request: MechanismRequest) -> Release:
             asked.append(request)
@@ -72,8 +79,8 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def bench(tiny_language_model: Path, tiny_encoder: Path) -> Bench:
-    return Bench(tiny_language_model, tiny_encoder)
+def bench(tiny_language_model: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tiny_language_model, tiny_encoder, tmp_path_factory.mktemp("private"))
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
+
+import numpy as np
+import pytest
+
+from privdistill.mechanisms.release import FinetuneRequest, StatisticRequest
+from privdistill.recipes import finetune
+from privdistill.recipes.finetune import GENERATOR, schedule_for
+from tests.conftest import toy_rows
+from tests.privdistill.recipes.conftest import Bench
+
+
+@pytest.fixture(autouse=True)
+def _small(small_pool: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model has two layers, and a few steps are enough to see that they are taken."""
+    monkeypatch.setattr(finetune, "_LAYERS", 1)
+    monkeypatch.setattr(finetune, "_EPOCHS", 1.0)
+    monkeypatch.setattr(finetune, "_POOL_TOKENS", 12)
+
+
+def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, labels = zip(*toy_rows(150), strict=True)
+    writers: list[object] = []
+    real = finetune.match
+    monkeypatch.setattr(
+        finetune, "match", lambda context, *given: (writers.append(context.language_model), real(context, *given))[1]
+    )
+    rows, asked, charged = bench.run("finetune", texts, labels)
+    assert len(rows.texts) == 12
+    assert [type(one) for one in asked] == [StatisticRequest, FinetuneRequest]
+    assert [record.kind for record in charged] == ["gaussian", "sampled-gaussian"]
+    assert charged[1].steps == schedule_for(150)[1]
+    trained, prompts = asked[1], asked[1].prompts
+    assert len(prompts) == 2
+    assert prompts[0] != prompts[1]
+    assert trained.expected_units == pytest.approx(150, abs=60)
+    # What writes is not the public model, and the public model is as it was.
+    (writer,) = writers
+    moved = [
+        name
+        for name, weight in writer.network.named_parameters()
+        if not np.array_equal(weight.float().detach(), bench.model.network.get_parameter(name).float().detach())
+    ]
+    assert moved
+    assert all(".1." in name for name in moved)
+
+
+def test_an_unlabelled_corpus_trains_one_prompt_for_all(bench: Bench) -> None:
+    rows, asked, _ = bench.run("finetune", [text for text, _ in toy_rows(120)], None)
+    assert len(set(asked[1].prompts)) == 1
+    assert len(rows.texts) == 12
+
+
+@pytest.mark.parametrize("size", [None, 50, 2000, 9000, 10**6])
+def test_the_schedule_is_a_rule_of_the_declared_size(size: int | None) -> None:
+    rate, steps = schedule_for(size)
+    assert 0 < rate <= 0.5
+    assert finetune._EPOCHS <= rate * steps <= finetune._EPOCHS + 1
+    assert finetune.FinetuneRecipe().mechanisms.__doc__
+    assert GENERATOR == "generator"
