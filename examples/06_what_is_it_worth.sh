@@ -21,5 +21,4 @@ YAML
 fi
 
 run=$(privdistill generate --epsilon 8)
-privdistill evaluate "$run" --test holdout.csv --students words,encoder                       # tables for people
-privdistill evaluate "$run" --test holdout.csv --students words --json > evaluation.json      # for programs
+privdistill evaluate "$run" --test holdout.csv --students words,encoder    # --json makes one document for programs
