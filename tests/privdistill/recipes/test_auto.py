@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audits.accounting import recompute
+from audits.findings import Mechanism
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import PrivacyError
 from privdistill.planning import make_plan
@@ -98,3 +100,30 @@ def test_every_built_in_recipe_but_passthrough_plans_the_whole_budget() -> None:
     for name in set(recipe_names()) - {"passthrough"}:
         planned = find_recipe(name).mechanisms(task(10_000, 4.0, 3, 100))
         assert sum(one.share for one in planned) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("recipe", ["trajectory", "evolution"])
+def test_the_examiner_finds_no_more_epsilon_than_the_plan_claims(recipe: str) -> None:
+    """Its own library, over mechanisms as the claim lists them: epsilon and every point of the profile."""
+    plan = make_plan(config(recipe))
+    mechanisms = tuple(
+        Mechanism(
+            name=one.name,
+            kind=one.kind,
+            noise_multiplier=one.noise_multiplier,
+            sample_rate=one.sample_rate,
+            steps=one.steps,
+            sensitivity=1.0,
+            sensitivity_parts={"whole": 1.0},
+            sampler="full-batch" if one.sample_rate == 1 else "poisson",
+            noise="discrete-gaussian" if one.sample_rate == 1 else "float-gaussian",
+            dimension=1,
+            noise_grid_steps=plan.budget.grid_steps if one.sample_rate == 1 else None,
+            delta_discretisation=0.0,
+            delta_threshold=0.0,
+        )
+        for one in plan.mechanisms
+    )
+    found = recompute(mechanisms, plan.budget.delta_composition)
+    assert found.epsilon <= plan.budget.epsilon * 1.001
+    assert all(found.delta_at(point * 1.001) <= delta * 1.01 + 1e-15 for point, delta in plan.budget.profile)
