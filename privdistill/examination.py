@@ -58,7 +58,7 @@ def plant_canaries(
     given = [{"text": text} | ({"label": label} if label is not None else {}) for text, label in openings]
     write_atomically(folder / "openings.jsonl", _jsonl(given))
     write_atomically(folder / "words.jsonl", _jsonl([{"text": word} for word in canary_words(models.language_model)]))
-    command = [sys.executable, "-m", "audits", "canaries", "--count", str(source.canaries)]
+    command = [sys.executable, "-P", "-m", "audits", "canaries", "--count", str(source.canaries)]
     command += ["--public", str(folder / "openings.jsonl"), "--words", str(folder / "words.jsonl")]
     command += ["--key", str(run.private / _KEY), "--out", str(folder)]
     command += ["--label-column", "label"] if task.labelled else []
@@ -93,7 +93,7 @@ def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Pr
             raise RunError(f"{file} is missing, so the run cannot be audited; generate a new one")
     run.audit.parent.mkdir(exist_ok=True, mode=0o700)
     run.audit.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "audits", "--synthetic", str(run.data), "--claim", str(run.claim)]
+    command = [sys.executable, "-P", "-m", "audits", "--synthetic", str(run.data), "--claim", str(run.claim)]
     command += ["--source", str(needed[2]), "--holdout", str(needed[3]), "--split-key", str(needed[4])]
     command += ["--text-column", "text", "--out", str(run.audit.parent)]
     if source.label_column is not None:
