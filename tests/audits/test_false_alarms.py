@@ -1,6 +1,6 @@
 """Family-wise false alarms of the memorisation checks on unrelated text: re-drawn sides over fixed features.
 
-A moderate simulation; `benchmarks/audit.py` runs the long one.
+A moderate simulation; `make bench-audit` runs the long one.
 """
 
 import numpy as np
