@@ -61,6 +61,9 @@ def markdown(lines: Sequence[Line]) -> str:
     out += ["| --- | --- | --- | --- | --- | --- |"]
     out += [_alarms(cell, by[cell.name]) for cell in CELLS.values() if not cell.count and by[cell.name]]
     out += _redrawn(by["re-drawn sides (reviews)"]) + _cost(by["cost"])
+    pending = [f"{c.name} ({len(by[c.name])} of {c.seeds})" for c in CELLS.values() if len(by[c.name]) < c.seeds]
+    if pending:
+        out += ["", "## Not measured in full", "", *(f"* {cell}" for cell in pending)]
     return "\n".join(out) + "\n"
 
 
