@@ -99,9 +99,12 @@ def markdown(results: dict) -> str:
     for name, found in results["databases"].items():
         crowd = found["crowd"]
         lines.append(f"| {name} | crowd | 1000 charges | - | - | {1000 - crowd['refused']} | {crowd['seconds']} |")
-        for part, n in (("kills", found["kills"]["kills"]), ("statements", found["statements"]["places"])):
+        for part, n in (("kills", "kills"), ("statements", "places")):
+            if part not in found:
+                lines.append(f"| {name} | {part} | not measured | - | - | - | - |")
+                continue
             counts = " | ".join(str(found[part][column]) for column in ("drawn", "marked", "reserved", "seconds"))
-            lines.append(f"| {name} | {part} | {n} kills | {counts} |")
+            lines.append(f"| {name} | {part} | {found[part][n]} kills | {counts} |")
     return "\n".join(lines) + "\n"
 
 
