@@ -155,7 +155,8 @@ class _Plan:
             detectable=None if failed else planted / n_train,
             unit=unit,
             method=f"exact power of the hypergeometric test at level {alpha:.3g} over {tests} thresholds, with the "
-            f"phantom rate of the holdout or of both sides, tightened by the planted-leak self-test ({round(tried.value * tried.n)} of "
+            f"phantom rate of the holdout or of both sides, tightened by the planted-leak self-test "
+            f"({round(tried.value * tried.n)} of "
             f"{tried.n} plantings found); recall from {len(self.leak.flags)} planted units",
             sentence=f"Had {share}, {rows} been {self.leak.kind}, this check would have failed with {asked:.0%} "
             f"probability (recall {recall:.0%}, about {phantoms:.2%} phantoms), {seen_so}.",
