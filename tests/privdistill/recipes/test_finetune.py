@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from privdistill.mechanisms.release import FinetuneRequest, StatisticRequest
+from privdistill.config import Privacy, RunConfig, Source, Synthesis
+from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
+from privdistill.planning import make_plan
 from privdistill.recipes import finetune
 from privdistill.recipes.finetune import GENERATOR, schedule_for
 from tests.conftest import toy_rows
@@ -60,3 +62,28 @@ def test_the_schedule_is_a_rule_of_the_declared_size(size: int | None) -> None:
     assert finetune._EPOCHS <= rate * steps <= finetune._EPOCHS + 1
     assert finetune.FinetuneRecipe().mechanisms.__doc__
     assert GENERATOR == "generator"
+
+
+@pytest.mark.parametrize("size", [None, 10_000])
+def test_the_plan_says_how_loud_the_noise_is_and_what_the_training_costs(size: int | None) -> None:
+    config = RunConfig(
+        source=Source(path="nowhere", label_column="label", labels=("a", "b"), size=size),
+        privacy=Privacy(epsilon=8.0),
+        synthesis=Synthesis(recipe="finetune", rows=10),
+    )
+    plan = make_plan(config)
+    assert plan.budget is not None
+    assert 0.99 * 8 <= plan.budget.epsilon <= 8
+    assert plan.as_dict()["outlook"] == list(plan.outlook)
+    said = "\n".join(plan.lines())
+    assert ("declare --size" in said) == (size is None)
+    assert ("minutes of training" in said) == (size is not None)
+    assert "generator: sampled-gaussian, " in said
+
+
+def test_people_are_counted_by_their_own_noised_count() -> None:
+    from tests.privdistill.planted import RECORD
+
+    counts = {"count": np.array([30.0, 50.0])}
+    assert finetune._noised_units(Release(counts, {}, RECORD, ("a", "b"))) == 80
+    assert finetune._noised_units(Release(counts | {"units": np.array([20.0])}, {}, RECORD, ("a", "b"))) == 20
