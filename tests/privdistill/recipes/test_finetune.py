@@ -1,15 +1,20 @@
 """Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from privdistill import pipeline
+from privdistill.candidate import read_claim
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.planning import make_plan
 from privdistill.recipes import finetune
-from privdistill.recipes.finetune import GENERATOR, schedule_for
+from privdistill.recipes.finetune import schedule_for
+from privdistill.runs import RunDirectory
 from tests.conftest import toy_rows
-from tests.privdistill.recipes.conftest import Bench
+from tests.privdistill.recipes.conftest import PERFORMANCE, Bench
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +65,6 @@ def test_the_schedule_is_a_rule_of_the_declared_size(size: int | None) -> None:
     rate, steps = schedule_for(size)
     assert 0 < rate <= 0.5
     assert finetune._EPOCHS <= rate * steps <= finetune._EPOCHS + 1
-    assert finetune.FinetuneRecipe().mechanisms.__doc__
-    assert GENERATOR == "generator"
 
 
 @pytest.mark.parametrize("size", [None, 10_000])
@@ -87,3 +90,33 @@ def test_people_are_counted_by_their_own_noised_count() -> None:
     counts = {"count": np.array([30.0, 50.0])}
     assert finetune._noised_units(Release(counts, {}, RECORD, ("a", "b"))) == 80
     assert finetune._noised_units(Release(counts | {"units": np.array([20.0])}, {}, RECORD, ("a", "b"))) == 20
+
+
+def test_a_whole_run_is_reserved_charged_and_claimed(
+    toy_csv: Path, tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(
+        source=Source(path=str(toy_csv), label_column="label", labels=("good", "bad"), size=400),
+        privacy=Privacy(epsilon=8.0),
+        synthesis=Synthesis(
+            recipe="finetune", rows=8, model=str(tiny_language_model), encoder=str(tiny_encoder), max_tokens=48
+        ),
+        performance=PERFORMANCE,
+    )
+    stages: set[str] = set()
+    made = pipeline.generate(
+        config,
+        run=tmp_path / "run",
+        ledger=str(tmp_path / "ledger.sqlite3"),
+        progress=lambda stage, done, total: stages.add(stage),
+    )
+    run = RunDirectory.open(made)
+    claim = read_claim(run)
+    assert [mechanism.kind for mechanism in claim.mechanisms] == ["gaussian", "sampled-gaussian"]
+    rate, steps = schedule_for(400)
+    assert (claim.mechanisms[1].sample_rate, claim.mechanisms[1].steps) == (rate, steps)
+    assert 0.99 * 8 <= (claim.epsilon or 0) <= 8
+    assert {"training the generator", "reading records below the cut"} <= stages
+    (left,) = run.private.glob("*.checkpoint")  # stays on the private side
+    assert left.stat().st_mode & 0o777 == 0o600
+    assert not list(run.path.glob("candidate/*.checkpoint"))
