@@ -19,6 +19,7 @@ from privdistill.mechanisms.release import FinetuneRequest, Release, Reservation
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
+from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.pool import public_pool
 from privdistill.synthesis.prompts import item_prompts
 
@@ -84,6 +85,10 @@ class FinetuneRecipe:
             )
         encoded = context.encoder.encode([draft.text for draft in drafts])
         return match(adapted, replace(ground, public=drafts, encoded=encoded), release, herded)
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """That of the statistic; `outlook` has what the training adds."""
+        return DistributionRecipe().forecast(task, noise_multipliers)
 
     def outlook(self, task: Task, mechanisms: Sequence[Reservation]) -> Iterator[str]:
         """Noise against signal, time and memory of the training, for the embedded model on two cores."""
