@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from audits.checks.membership import _order, _tops
 from audits.evidence import Evidence, Settings
 from audits.examination import Request, _run, examine
 from audits.features.alignment import nearest, spell
@@ -29,6 +28,7 @@ from audits.registry import Outcome, load
 from audits.split import SplitEvidence
 from audits.statistics.families import concentration, maximum
 from audits.statistics.holm import holm
+from audits.statistics.tops import ranked, tops
 from benchmarks.audit.cells import Cell, Corpora
 from benchmarks.audit.others import close_rows, dcr_share
 
@@ -110,12 +110,12 @@ def redrawn_sides(cell: Cell, splits: int) -> Iterator[dict[str, Any]]:
     }
     scores = likelihood_ratio(source, synthetic, rare)
     rng = np.random.default_rng(0)
-    test = maximum(_tops(2 * side), 2 * side, side, rng)
+    test = maximum(tops(2 * side), 2 * side, side, rng)
     base = units < side
     for split in range(splits):
         sides = rng.permutation(base)
         p_values = {name: concentration(found, sides, rng, redraws=999).p_value for name, found in flags.items()}
-        p_values["PD301"] = test.p_value(sides[_order(scores, rng)])
+        p_values["PD301"] = test.p_value(sides[ranked(scores, rng)])
         yield {
             "cell": f"re-drawn sides ({cell.corpus})",
             "seed": split,
