@@ -202,9 +202,18 @@ def test_ctrl_c_is_130_and_leaves_no_report(files: dict[str, Path], tmp_path: Pa
     root = Path(__file__).resolve().parent.parent.parent
     line = [sys.executable, "-m", "audits", *map(str, arguments(files, "--out", tmp_path / "out"))]
     process = subprocess.Popen(line, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    wait_until_at_work(process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert not (tmp_path / "out" / "audit.json").exists()
     assert "Traceback" not in errors
+
+
+def wait_until_at_work(process: subprocess.Popen[str]) -> None:
+    """A busy machine takes seconds to start Python: wait until the examiner has loaded what it computes with."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    if not maps.exists():
+        time.sleep(1.5)
+    while process.poll() is None and maps.exists() and "numpy" not in maps.read_text():
+        time.sleep(0.02)
