@@ -48,8 +48,9 @@ demo: $(READY)
 	echo "  $(DEMO)/bundle/data/        the synthetic reviews"; \
 	echo "  $(BIN)/privdistill report $(DEMO)/run    what the examiner found (internal)"
 
+# Two workers of one thread each: two programs of several threads slow each other down many times over.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ BASE = ROOT / "policies" / "cases" / "base"
 
 @cache
 def honest(name: str) -> Facts:
-    """The facts of an honest run (`epsilon-8` or `epsilon-3`)."""
+    """The facts of an honest run (`epsilon-8`, `epsilon-3` or `people-epsilon-3`)."""
     documents = json.loads((BASE / f"{name}.json").read_text())
     ledger = documents["ledger"]
     charges = tuple(Mechanism.model_validate(charge) for charge in ledger["run_charges"])

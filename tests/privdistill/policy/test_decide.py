@@ -166,7 +166,7 @@ def test_getting_worse_never_turns_a_no_into_a_yes(policy: str, base: str, steps
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("missing", ["claim", "audit", "ledger"])
 def test_a_missing_paper_is_never_allowed(policy: str, missing: str) -> None:
-    decision = ask(replace(honest("epsilon-3"), **{missing: None}), policy)
+    decision = ask(replace(honest("people-epsilon-3"), **{missing: None}), policy)
     assert decision.verdict == "indeterminate"
     assert decision.exit_code == 3
 

@@ -80,6 +80,6 @@ def test_recipes_run_where_there_is_no_corpus(tiny_language_model: Path, tiny_en
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["rows"] == dict.fromkeys(RECIPES, 8)
-    assert said["loaded"] == ["privdistill.mechanisms.release"]
+    assert said["loaded"] == ["privdistill.mechanisms.release", "privdistill.mechanisms.release.blocks"]
     assert said["opened"]  # the hook works
     assert not [path for path in said["opened"] if "corpus" in Path(path).name or str(corpus.parent) in path]
