@@ -16,7 +16,7 @@ from privdistill.errors import ConfigError, PrivacyError
 from privdistill.mechanisms.labels import LABELS
 from privdistill.mechanisms.release import Reservation
 from privdistill.recipes.auto import Machine, choose, this_machine
-from privdistill.recipes.base import Foreseeing, Recipe, Task, find_recipe
+from privdistill.recipes.base import Recipe, Task, find_recipe
 from privdistill.recipes.forecast import Forecast, Forecasting
 
 __all__ = ["Plan", "make_plan"]
@@ -75,11 +75,6 @@ class Plan:
         """Whether the label list is the first thing to be measured."""
         return any(planned.name == LABELS for planned in self.mechanisms)
 
-    @property
-    def outlook(self) -> tuple[str, ...]:
-        """What the recipe foresees."""
-        return tuple(self.recipe.outlook(self.task, self.mechanisms)) if isinstance(self.recipe, Foreseeing) else ()
-
     def require_feasible(self) -> None:
         """Raise PrivacyError when the plan is refused."""
         if self.refusal is not None:
@@ -115,6 +110,7 @@ class Plan:
             "shares": dict(self.shares),
             "forecast": {
                 "texts": self.forecast.texts,
+                "remarks": list(self.forecast.remarks),
                 "blocks": [
                     {
                         "name": block.name,
@@ -128,7 +124,6 @@ class Plan:
             }
             if self.forecast
             else None,
-            "outlook": list(self.outlook),
             "warnings": list(self.warnings),
             "refusal": self.refusal,
         }
@@ -158,8 +153,6 @@ class Plan:
                 yield from self.forecast.lines(self.per_class, self.classes, self.cells, self.machine)
         if self.config.source.canaries:
             yield f"canaries  {self.config.source.canaries} issued, about half of them planted as records of their own"
-        for sentence in self.outlook:
-            yield f"expect    {sentence}"
         for warning in self.warnings:
             yield f"warning   {warning}"
         if self.refusal is not None:

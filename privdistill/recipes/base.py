@@ -7,7 +7,7 @@ calibrated and charged before the first noise is drawn; then `run` is a Python g
 It does not know the corpus, the ledger, the audit or the gate.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Literal, Protocol, runtime_checkable
@@ -23,7 +23,6 @@ from privdistill.models.loading import Models
 
 __all__ = [
     "Context",
-    "Foreseeing",
     "PlannedMechanism",
     "Progress",
     "Recipe",
@@ -151,14 +150,6 @@ class Recipe(Protocol):
 
     def run(self, context: Context) -> RecipeRun:
         """Yield requests by plan name, receive releases, return rows."""
-
-
-@runtime_checkable
-class Foreseeing(Protocol):
-    """A recipe that can say, before anything is spent, what its plan would cost and be worth."""
-
-    def outlook(self, task: Task, mechanisms: Sequence[Reservation]) -> Iterator[str]:
-        """Sentences for `plan`, from public facts only."""
 
 
 def make_context(

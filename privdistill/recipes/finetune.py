@@ -9,13 +9,13 @@ sees releases.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.release import FinetuneRequest, Release, Reservation, StatisticRequest
+from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
@@ -87,29 +87,31 @@ class FinetuneRecipe:
         return match(adapted, replace(ground, public=drafts, encoded=encoded), release, herded)
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
-        """That of the statistic; `outlook` has what the training adds."""
-        return DistributionRecipe().forecast(task, noise_multipliers)
+        """That of the statistic, and what the training adds."""
+        expected = DistributionRecipe().forecast(task, noise_multipliers)
+        return replace(expected, remarks=tuple(_remarks(task.size, noise_multipliers[GENERATOR])))
 
-    def outlook(self, task: Task, mechanisms: Sequence[Reservation]) -> Iterator[str]:
-        """Noise against signal, time and memory of the training, for the embedded model on two cores."""
-        (training,) = (one for one in mechanisms if one.name == GENERATOR)
-        if task.size is None or training.noise_multiplier is None:
-            yield "declare --size to see what the training would cost and how loud its noise would be"
-            return
-        batch, visits = training.sample_rate * task.size, training.sample_rate * training.steps * task.size
-        ratio = training.noise_multiplier * math.sqrt(_EMBEDDED_CELLS / training.steps) / batch
-        minutes = (task.size * _SECONDS_BELOW + visits * _SECONDS_ABOVE) / _CORES / 60
-        gigabytes = task.size * _BYTES_KEPT / 1e9
-        yield (
-            f"about {batch:.0f} units a step; over all steps the noise is {ratio:.2g} times as long as the gradient, "
-            "were all units to agree"
-        )
-        if ratio > _LOUD:
-            yield "so much noise leaves the model next to nothing to learn; recipe `distribution` asks for far less"
-        yield (
-            f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of "
-            "activations for the embedded model; then the time of `distribution`"
-        )
+
+def _remarks(size: int | None, noise_multiplier: float) -> Iterator[str]:
+    """Noise against signal, time and memory of the training, for the embedded model on two cores."""
+    if size is None:
+        yield "declare --size to see what the training would cost and how loud its noise would be"
+        return
+    sample_rate, steps = schedule_for(size)
+    batch, visits = sample_rate * size, sample_rate * steps * size
+    ratio = noise_multiplier * math.sqrt(_EMBEDDED_CELLS / steps) / batch
+    minutes = (size * _SECONDS_BELOW + visits * _SECONDS_ABOVE) / _CORES / 60
+    gigabytes = size * _BYTES_KEPT / 1e9
+    yield (
+        f"about {batch:.0f} units a step; over all steps the noise is {ratio:.2g} times as long as the gradient, "
+        "were all units to agree"
+    )
+    if ratio > _LOUD:
+        yield "so much noise leaves the model next to nothing to learn; recipe `distribution` asks for far less"
+    yield (
+        f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of "
+        "activations for the embedded model; then the time of `distribution`"
+    )
 
 
 def schedule_for(size: int | None) -> tuple[float, int]:

@@ -52,11 +52,13 @@ class Forecast:
         blocks: of its releases.
         texts: how many the language model will write.
         vocabulary_cells: cells per class and vocabulary entry.
+        remarks: what the recipe adds, in sentences.
     """
 
     blocks: tuple[BlockForecast, ...]
     texts: int
     vocabulary_cells: int
+    remarks: tuple[str, ...] = ()
 
     def lines(self, per_class: float | None, classes: int, cells: int | None, machine: Machine) -> Iterator[str]:
         """The forecast in sentences.
@@ -81,6 +83,8 @@ class Forecast:
             f"time      about {max(1, math.ceil(seconds / 60))} min for {self.texts} texts of the embedded model on "
             f"{machine.cores} cores{faster}"
         )
+        for remark in self.remarks:
+            yield f"expect    {remark}"
 
     def cells(self, classes: int, vocabulary: int) -> int:
         """Cells of the largest release, about: every one is noised and held in memory."""

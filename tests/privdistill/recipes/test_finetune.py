@@ -77,7 +77,8 @@ def test_the_plan_says_how_loud_the_noise_is_and_what_the_training_costs(size: i
     plan = make_plan(config)
     assert plan.budget is not None
     assert 0.99 * 8 <= plan.budget.epsilon <= 8
-    assert plan.as_dict()["outlook"] == list(plan.outlook)
+    assert plan.forecast is not None
+    assert plan.as_dict()["forecast"]["remarks"] == list(plan.forecast.remarks)
     said = "\n".join(plan.lines())
     assert ("declare --size" in said) == (size is None)
     assert ("minutes of training" in said) == (size is not None)
