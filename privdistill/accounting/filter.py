@@ -16,6 +16,7 @@ the rules' deltas, and any rule may admit.
 It does not know runs, sources or files.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -201,9 +202,15 @@ def _renyi(events: Sequence[Event]) -> tuple[int, ...]:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant(orders=list(ORDERS))
-    for event in events:
-        gaussian = dp_event.GaussianDpEvent(event.noise_multiplier)
-        accountant.compose(dp_event.PoissonSampledDpEvent(event.sample_rate, gaussian), event.steps)
+    # It warns of every order at which its series does not converge; such an order is infinite here and admits nothing.
+    talkative = logging.getLogger("absl")
+    before, talkative.disabled = talkative.disabled, True
+    try:
+        for event in events:
+            gaussian = dp_event.GaussianDpEvent(event.noise_multiplier)
+            accountant.compose(dp_event.PoissonSampledDpEvent(event.sample_rate, gaussian), event.steps)
+    finally:
+        talkative.disabled = before
     found = [float(value) * (1 + _ROUNDING) for value in accountant.rdp]
     # An order at which the divergence is not known (not finite) can never admit anything.
     return tuple(math.ceil(Fraction(value if 0 <= value < _BEYOND else _BEYOND) * _UNIT) for value in found)
