@@ -201,7 +201,9 @@ def test_usage_errors_are_two(tmp_path: Path) -> None:
 def test_ctrl_c_is_130_and_leaves_no_report(files: dict[str, Path], tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent.parent
     line = [sys.executable, "-m", "audits", *map(str, arguments(files, "--out", tmp_path / "out"))]
-    process = subprocess.Popen(line, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts
+    )
     wait_until_at_work(process)
     while process.poll() is None:  # a library that is just being loaded may swallow the first
         process.send_signal(signal.SIGINT)
@@ -210,6 +212,11 @@ def test_ctrl_c_is_130_and_leaves_no_report(files: dict[str, Path], tmp_path: Pa
     assert process.returncode == 130, errors
     assert not (tmp_path / "out" / "audit.json").exists()
     assert "Traceback" not in errors
+
+
+def listen_to_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so do its children: undo that for the examiner."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until_at_work(process: subprocess.Popen[str]) -> None:
