@@ -215,7 +215,7 @@ def test_ctrl_c_is_130_and_leaves_no_report(files: dict[str, Path], tmp_path: Pa
 
 
 def listen_to_interrupts() -> None:
-    """What a shell starts in the background ignores SIGINT, and so do its children: undo that for the examiner."""
+    """Background jobs of a shell and workers of a test run ignore SIGINT, and so do their children: undo that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
