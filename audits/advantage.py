@@ -57,11 +57,20 @@ class Ranking:
 
 
 def replace_scores(base: FloatArray, leaked: FloatArray, train: BoolArray) -> Replay:
-    """Return a replay that gives random train units the score of a planted one."""
+    """Return a replay that gives random train units the score of a planted one, in a world without any other leak.
+
+    Scores are dealt anew to both sides first: an advantage that is there already must not lend its evidence to the
+    power against the next one.
+
+    Args:
+        base: (units, ...) a score, or several, of each unit.
+        leaked: (planted, ...) the same of planted units.
+        train: (units,) side of each.
+    """
     members = np.flatnonzero(train)
 
     def replay(share: float, rng: np.random.Generator) -> FloatArray:
-        scores = base.copy()
+        scores = rng.permutation(base)
         count = max(1, round(share * len(members)))
         scores[rng.choice(members, count, replace=False)] = rng.choice(leaked, count)
         return scores

@@ -9,7 +9,7 @@ saw its side. It halves the units, hence its power, and finds what no single tra
 import numpy as np
 import numpy.typing as npt
 
-from audits.advantage import Ranking, Replay, judge_ranking
+from audits.advantage import Ranking, Replay, judge_ranking, replace_scores
 from audits.evidence import Evidence
 from audits.features.alignment import nearest, spell
 from audits.features.identifiers import identifiers
@@ -97,12 +97,5 @@ def _replay(evidence: Evidence, columns: FloatArray, learn: BoolArray, rng: np.r
     texts = evidence.synthetic.texts + [evidence.source.texts[record] for record in records]
     leaked = _columns(evidence, join(evidence.synthetic_tokens, evidence.source_tokens.take(records)), texts)[units]
     train = evidence.source.train
-    members = np.flatnonzero(train)
-
-    def replay(share: float, drawn: np.random.Generator) -> FloatArray:
-        count = max(1, round(share * len(members)))
-        changed = columns.copy()
-        changed[drawn.choice(members, count, replace=False)] = leaked[drawn.integers(0, len(leaked), count)]
-        return _scores(changed, train, learn)
-
-    return replay
+    plant = replace_scores(columns, leaked, train)
+    return lambda share, drawn: _scores(plant(share, drawn), train, learn)
