@@ -25,7 +25,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.release import FloatArray, IntArray
+from privdistill.mechanisms.release import FloatArray, IntArray, MechanismRecord
 
 __all__ = ["Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
 
@@ -69,6 +69,24 @@ class Schedule:
             raise MechanismError("expected a positive finite noise multiplier, gradient norm and batch size")
         if not 0 < self.sample_rate <= 1 or self.steps < 1 or self.records_per_pass < 1:
             raise MechanismError("expected 0 < sample_rate <= 1, at least one step and one record a pass")
+
+    def record(self, name: str, cells: int) -> MechanismRecord:
+        """What the plan entry `name` is charged as, when every step noises so many cells."""
+        return MechanismRecord(
+            name=name,
+            kind="sampled-gaussian",
+            noise_multiplier=self.noise_multiplier,
+            sample_rate=self.sample_rate,
+            steps=self.steps,
+            sensitivity=self.max_grad_norm,
+            sensitivity_parts={"gradient": self.max_grad_norm},
+            sampler="poisson",
+            noise="float-gaussian",
+            dimension=cells * self.steps,
+            noise_grid_steps=None,
+            delta_discretisation=0.0,
+            delta_threshold=0.0,
+        )
 
 
 def gaussians(count: int) -> FloatArray:

@@ -85,21 +85,7 @@ def release_expert(
         raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
     if request.start.shape != (len(request.classes.names), request.basis.shape[1] + 1):
         raise MechanismError("expected a head of one row per class and one column per feature and bias")
-    record = MechanismRecord(
-        name=request.name,
-        kind="sampled-gaussian",
-        noise_multiplier=noise_multiplier,
-        sample_rate=sampling.sample_rate,
-        steps=sampling.steps,
-        sensitivity=request.max_grad_norm,
-        sensitivity_parts={"gradient": request.max_grad_norm},
-        sampler="poisson",
-        noise="float-gaussian",
-        dimension=request.start.size * sampling.steps,
-        noise_grid_steps=None,
-        delta_discretisation=0.0,
-        delta_threshold=0.0,
-    )
+    record = schedule.record(request.name, request.start.size)
     charge(record)
     head = make_head(request.start)
     iterates = [request.start.astype(np.float64)]

@@ -198,21 +198,7 @@ def release_adapter(
     )
     tail = Tail(model.network, request.layers, request.rank)
     matrices = tail.matrices
-    record = MechanismRecord(
-        name=request.name,
-        kind="sampled-gaussian",
-        noise_multiplier=noise_multiplier,
-        sample_rate=sampling.sample_rate,
-        steps=sampling.steps,
-        sensitivity=request.max_grad_norm,
-        sensitivity_parts={"gradient": request.max_grad_norm},
-        sampler="poisson",
-        noise="float-gaussian",
-        dimension=sum(matrix.numel() for matrix in matrices.values()) * sampling.steps,
-        noise_grid_steps=None,
-        delta_discretisation=0.0,
-        delta_threshold=0.0,
-    )
+    record = schedule.record(request.name, sum(matrix.numel() for matrix in matrices.values()))
     found = checkpoints.load(request, schedule)
     charge(record)
     if found is not None:
