@@ -67,7 +67,7 @@ def _request(corpus: Corpus, models: Models, given: argparse.Namespace, batch: f
     )
 
 
-def _held_out(
+def held_out(
     models: Models, request: FinetuneRequest, rows: list[tuple[str, str]], adapter: dict[str, np.ndarray] | None
 ) -> list[float]:
     """Mean negative log-likelihood per token of each text under its class's prompt, the whole vocabulary counted."""
@@ -83,7 +83,7 @@ def _held_out(
     return torch.cat(values).tolist()
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
     return {
         "mean": float(np.mean(values)),
         "standard_error": float(np.std(values, ddof=1) / np.sqrt(len(values))),
@@ -103,9 +103,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     steps = given.steps or steps
     batch = rate * given.size * min(1.0, given.records / given.size) if not given.batch else given.batch
     request = _request(corpus, models, given, batch, batch / len(private))
-    before = _held_out(models, request, test, None)
+    before = held_out(models, request, test, None)
     out: dict[str, Any] = {"given": {k: str(v) for k, v in vars(given).items()}, "runs": {}}
-    out["zero_shot"] = _spread(before)
+    out["zero_shot"] = spread(before)
     for epsilon in given.epsilon:
         shares = {"statistic": finetune._STATISTIC_SHARE, "generator": 1 - finetune._STATISTIC_SHARE}
         budget = calibrate(epsilon, 1e-6, shares, sampling={"generator": Sampling(rate, steps)}, threshold=False)
@@ -132,7 +132,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 progress=mark,
             )
         seconds = {"wall": time.monotonic() - clock, "processor": time.process_time() - processor}
-        after = _held_out(models, request, test, dict(release.payload))
+        after = held_out(models, request, test, dict(release.payload))
         gains = [old - new for old, new in zip(before, after, strict=True)]
         out["runs"][f"{epsilon:g}"] = {
             "noise_multiplier": noise,
@@ -140,8 +140,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "expected_batch": batch,
             "steps": steps,
             "cells": int(sum(matrix.size for matrix in release.payload.values())),
-            "held_out": _spread(after),
-            "gain_per_token": _spread(gains),
+            "held_out": spread(after),
+            "gain_per_token": spread(gains),
             "perplexity": [float(np.exp(np.mean(before))), float(np.exp(np.mean(after)))],
             "seconds": seconds,
             "processor_seconds_per_step": float(np.median(np.diff(marks))) if len(marks) > 1 else None,

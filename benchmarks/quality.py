@@ -47,7 +47,7 @@ class Bench:
         return {
             "real_all_private": asdict(train_and_test(private, self.test)),
             "majority": majority_score(private[2], self.test[2]),
-            "zero_shot": self._zero_shot(),
+            "zero_shot": self.zero_shot(),
         }
 
     def generation(self, epsilon: float) -> dict[str, Any]:
@@ -81,11 +81,15 @@ class Bench:
     def _config(self, path: Path, epsilon: float) -> RunConfig:
         return configured(self.corpus, str(path), epsilon, "distribution", self.rows, self.performance)
 
-    def _zero_shot(self) -> dict[str, float]:
+    def zero_shot(self) -> dict[str, float]:
         """Prompts alone: the same number of rows, labelled by their prompts."""
         config = self._config(Path("corpus.csv"), 1.0)
         model, rng = self.models.language_model, np.random.default_rng()
         rows = zero_shot(model, self.corpus.labels, config, self.rows, rng, _quiet)
+        return asdict(train_and_test(self._encoded(rows), self.test))
+
+    def students(self, rows: Sequence[tuple[str, str]]) -> dict[str, float]:
+        """Scores of the students trained on these rows."""
         return asdict(train_and_test(self._encoded(rows), self.test))
 
     def _encoder(self) -> TextEncoder:

@@ -98,6 +98,8 @@ class Synthesis(_Frozen):
         recipe: `auto` or the name of a recipe.
         rows: exactly so many rows come out.
         describe: public words about the texts, e.g. `short movie reviews`.
+        class_shares: `tempered` gives each class rows in proportion to the square root of its noised count, which
+            students of few rows learn better from; `counted` keeps the noised shares.
         model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
         encoder: the same for the sentence encoder.
         max_tokens: records and rows are read up to this many tokens (public limit).
@@ -106,6 +108,7 @@ class Synthesis(_Frozen):
     recipe: str = "auto"
     rows: Annotated[int, Field(ge=1)] = 1000
     describe: str | None = None
+    class_shares: Literal["tempered", "counted"] = "tempered"
     model: str = "embedded"
     encoder: str = "embedded"
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256

@@ -177,6 +177,7 @@ def make_plan(config: RunConfig) -> Plan:
         size=source.size,
         epsilon=privacy.epsilon,
         delta=privacy.delta,
+        class_shares=synthesis.class_shares,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:

@@ -138,6 +138,14 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="WORDS", help="Public words about the texts: short movie reviews."
         ),
     ] = None,
+    class_shares: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="tempered|counted",
+            help="Rows per class: the root of the noised count, or in proportion to it (default: tempered).",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +186,7 @@ def _spec_options(
             "synthesis.recipe": recipe,
             "synthesis.rows": rows,
             "synthesis.describe": describe,
+            "synthesis.class_shares": class_shares,
             "synthesis.model": model,
             "synthesis.encoder": encoder,
             "performance.batch_size": batch_size,

@@ -4,45 +4,66 @@ Each step takes the candidate that brings the running sum nearest to the target 
 know what the features are; the caller weighs their columns.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from privdistill.mechanisms.release import FloatArray
 
-__all__ = ["herd"]
+__all__ = ["Herd", "herd"]
 
 
-def herd(
-    features: FloatArray,
-    target: FloatArray,
-    count: int,
-    *,
-    accept: Callable[[int], bool] = lambda _: True,
-    bonus: FloatArray | None = None,
-) -> list[int]:
+class Herd:
+    """A growing subset of candidates.
+
+    Attributes:
+        taken: indices of what was taken, in order.
+    """
+
+    def __init__(self, features: FloatArray, target: FloatArray, bonus: FloatArray | None = None) -> None:
+        """Nothing is taken yet.
+
+        Args:
+            features: (n, D) weighted features.
+            target: (D,) weighted target mean.
+            bonus: (n,) subtracted from a candidate's squared distance, to prefer some at little cost.
+        """
+        self._features = features
+        norms = np.einsum("ij,ij->i", features, features)  # (n,)
+        self._norms = norms if bonus is None else norms - bonus
+        self._towards = features @ target  # (n,)
+        self._overlap = np.zeros(len(features))  # (n,) features @ sum of what was taken
+        self._alive = np.ones(len(features), dtype=bool)  # (n,)
+        self.taken: list[int] = []
+
+    def __bool__(self) -> bool:
+        """Whether a candidate is left."""
+        return bool(self._alive.any())
+
+    def best(self, cost: FloatArray | float = 0.0) -> int:
+        """The candidate left over that brings the sum nearest to the target times its size, a further cost added."""
+        # |sum + z - (m + 1) target|^2 up to a constant; only the overlap changes from step to step
+        score = self._norms + 2 * (self._overlap - (len(self.taken) + 1) * self._towards) + cost
+        return int(np.argmin(np.where(self._alive, score, np.inf)))
+
+    def refuse(self, i: int) -> None:
+        """Never offer it again."""
+        self._alive[i] = False
+
+    def take(self, i: int) -> None:
+        """Add it to the subset."""
+        self._alive[i] = False
+        self.taken.append(i)
+        self._overlap += self._features @ self._features[i]
+
+
+def herd(features: FloatArray, target: FloatArray, count: int) -> list[int]:
     """Indices of at most `count` candidates, in the order taken.
 
     Args:
         features: (n, D) weighted features.
         target: (D,) weighted target mean.
         count: how many to take.
-        accept: asked once for each candidate about to be taken; a refused one is never asked again.
-        bonus: (n,) subtracted from a candidate's squared distance, to prefer some at little cost.
     """
-    norms = np.einsum("ij,ij->i", features, features)  # (n,)
-    if bonus is not None:
-        norms = norms - bonus
-    alive = np.ones(len(features), dtype=bool)  # (n,)
-    towards = features @ target  # (n,)
-    overlap = np.zeros(len(features))  # (n,) features @ sum of what was taken
-    taken: list[int] = []
-    while len(taken) < count and alive.any():
-        # |sum + z - (m + 1) target|^2 up to a constant; only the overlap changes from step to step
-        score = norms + 2 * (overlap - (len(taken) + 1) * towards)
-        best = int(np.argmin(np.where(alive, score, np.inf)))
-        alive[best] = False
-        if accept(best):
-            taken.append(best)
-            overlap += features @ features[best]
-    return taken
+    found = Herd(features, target)
+    while len(found.taken) < count and found:
+        found.take(found.best())
+    return found.taken

@@ -4,10 +4,11 @@ It does not know texts, nor whether enough candidates exist.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from privdistill.mechanisms.release import FloatArray
 
-__all__ = ["quotas"]
+__all__ = ["quotas", "tempered"]
 
 
 def quotas(rows: int, shares: FloatArray) -> list[int]:
@@ -32,3 +33,24 @@ def quotas(rows: int, shares: FloatArray) -> list[int]:
     while out.sum() > rows:
         out[int(np.argmax(np.where(out > base, out - ideal + out / (rows + 1), -np.inf)))] -= 1
     return [int(n) for n in out]
+
+
+def tempered(shares: FloatArray, believed: npt.NDArray[np.bool_]) -> FloatArray:
+    """Shares drawn half way (on a log scale) towards equal ones: each to the power of a half.
+
+    A small training set leaves a regularised student close to the majority class; rows are better spent the other
+    way. The rule is that of sampling rare languages for a shared model (Conneau et al. 2020, arXiv:1911.02116,
+    section 3.1, alpha). A class whose count does not stand out of the noise keeps the share it has: it may be empty.
+
+    Args:
+        shares: (K,) noised class shares.
+        believed: (K,) classes whose count stands out of the noise.
+
+    Returns:
+        (K,) shares that add up to one.
+    """
+    out = np.asarray(shares, dtype=np.float64) / np.sum(shares)
+    own = out[believed].sum()
+    roots = np.sqrt(out[believed])
+    out[believed] = own * roots / max(roots.sum(), 1e-12)
+    return out

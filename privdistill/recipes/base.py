@@ -57,6 +57,7 @@ class Task:
         size: declared corpus size, or None.
         epsilon: total epsilon of the run (None for a recipe that claims nothing).
         delta: total delta of the run.
+        class_shares: `tempered` or `counted`, see `matching.quotas`.
     """
 
     labelled: bool
@@ -68,6 +69,7 @@ class Task:
     size: int | None
     epsilon: float | None
     delta: float | None
+    class_shares: Literal["tempered", "counted"] = "tempered"
 
 
 @dataclass(frozen=True, slots=True)

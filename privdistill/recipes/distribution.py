@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from privdistill.errors import MechanismError
 from privdistill.features.encoded import Encoded
-from privdistill.matching.quotas import quotas
+from privdistill.matching.quotas import quotas, tempered
 from privdistill.matching.target import NoisyTarget, read_target
 from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
@@ -204,7 +205,9 @@ def match(
         tokens=map_.tokens,
         opening=map_.opening,
     )
-    wanted = quotas(task.rows, target.shares)
+    floor = _NOISE_FLOOR * release.noise["count"]
+    believed = release.block("count") >= floor  # (K,)
+    wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
     factor = context.performance.pool_factor or _POOL_FACTOR
     words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
@@ -217,15 +220,23 @@ def match(
     order = context.rng.permutation(task.rows) % len(choice.rows)
     chosen, owners = [choice.rows[i] for i in order], choice.owners[order]
     names = ground.rule.names
-    floor = _NOISE_FLOOR * release.noise["count"]
     return Rows(
         texts=tuple(candidates.texts[i] for i in chosen),
         labels=tuple(names[k] for k in owners),
         soft_labels=candidates.probabilities[chosen] if choice.soft_labels is None else choice.soft_labels[order],
         class_names=names,
-        below_noise=tuple(name for name, n in zip(names, release.block("count"), strict=True) if n < floor),
-        facts={**_facts(target, waves, candidates.agreement), **choice.facts},
+        below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
+        facts={**_facts(target, waves, candidates.agreement), "class_shares": _rule(task), **choice.facts},
     )
+
+
+def _rule(task: Task) -> str:
+    """How rows are divided among classes: clusters of unlabelled texts are no labels that a student must tell apart."""
+    return task.class_shares if task.labelled else "counted"
+
+
+def _class_shares(task: Task, shares: FloatArray, believed: npt.NDArray[np.bool_]) -> FloatArray:
+    return tempered(shares, believed) if _rule(task) == "tempered" else shares
 
 
 def _facts(target: NoisyTarget, waves: Waves, agreement: float) -> dict[str, object]:

@@ -62,7 +62,8 @@ def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[s
         *(f"| {markdown(column)} | {meaning.get(column, '')} |" for column in columns),
         "",
         "The rows are machine-made and may be wrong, biased or offensive; none of them states a fact about anybody.",
-        "They are meant for training and testing models of the declared task, not for statistics about the source.",
+        "They are meant for training and testing models of the declared task, not for statistics about the source: "
+        "how often a label occurs here need not be how often it occurs there.",
         "",
         "## Provenance",
         "",

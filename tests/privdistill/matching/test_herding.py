@@ -1,6 +1,6 @@
 import numpy as np
 
-from privdistill.matching.herding import herd
+from privdistill.matching.herding import Herd, herd
 
 
 def test_the_selected_mean_comes_closer_to_the_target_than_chance() -> None:
@@ -24,13 +24,20 @@ def test_each_step_is_the_greedy_step_of_the_definition() -> None:
     assert herd(features, target, 10) == taken
 
 
-def test_refused_candidates_are_asked_once_and_never_taken() -> None:
+def test_a_refused_candidate_is_never_offered_again() -> None:
+    found = Herd(np.eye(6), np.ones(6))
     asked: list[int] = []
-
-    def accept(i: int) -> bool:
+    while found:
+        i = found.best()
         asked.append(i)
-        return i % 2 == 0
-
-    chosen = herd(np.eye(6), np.ones(6), 6, accept=accept)
-    assert sorted(chosen) == [0, 2, 4]
+        if i % 2:
+            found.refuse(i)
+        else:
+            found.take(i)
+    assert sorted(found.taken) == [0, 2, 4]
     assert sorted(asked) == list(range(6))
+
+
+def test_a_further_cost_decides_between_equals() -> None:
+    found = Herd(np.ones((4, 2)), np.ones(2))
+    assert found.best(np.array([3.0, 2.0, 0.5, 1.0])) == 2

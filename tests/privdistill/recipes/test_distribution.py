@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,16 @@ def test_exactly_as_many_rows_come_out_even_from_a_model_that_writes_nonsense(co
     assert all(text.strip() for text in out.texts)
 
 
-def test_class_shares_follow_the_noised_counts(context_for) -> None:
+@pytest.mark.parametrize("rule", ["counted", "tempered"])
+def test_class_shares_follow_the_noised_counts(context_for, rule) -> None:
     rows = toy_rows(300)
     kept = [row for i, row in enumerate(rows) if row[1] == "good" or i % 4 == 0]
-    _, out = _run(context_for(_task(60, ["bad", "good"])), *zip(*kept, strict=True))
+    task = replace(_task(60, ["bad", "good"]), class_shares=rule)
+    _, out = _run(context_for(task), *zip(*kept, strict=True))
     share = sum(label == "good" for _, label in kept) / len(kept)
+    if rule == "tempered":
+        share = share**0.5 / (share**0.5 + (1 - share) ** 0.5)
+    assert out.facts["class_shares"] == rule
     assert abs(out.labels.count("good") / 60 - share) < 0.1
 
 
