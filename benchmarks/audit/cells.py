@@ -144,8 +144,8 @@ LEAKS: dict[str, Leak] = {
 CELLS = {
     cell.name: cell
     for cell in (
-        Cell("20 rows verbatim, 0.1 % phantoms", "verbatim", 20, 0.001, asked=True),
-        Cell("40 near-copies (1 word in 12), 0.5 % phantoms", "near", 40, 0.005, asked=True),
+        Cell("20 rows verbatim, 0.1 % phantoms", "verbatim", 20, 0.001, seeds=300, asked=True),
+        Cell("40 near-copies (1 word in 12), 0.5 % phantoms", "near", 40, 0.005, seeds=300, asked=True),
         Cell("20 addresses inside other text, 0.1 % phantoms", "addresses", 20, 0.001, asked=True),
         Cell("10 people of 1,000 + 1,000, no phantoms", "people", 10, corpus="invented", side=1_000, asked=True),
         Cell("nothing (film reviews)", "nothing", 0, seeds=200),

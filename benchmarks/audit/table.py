@@ -21,6 +21,8 @@ __all__ = ["markdown"]
 _LEVEL = 0.05
 _LIBRARIES = ("numpy", "scipy", "rapidfuzz")
 Line = Mapping[str, Any]
+GENERATED = "rows of `"
+"""How the lines of `benchmarks.audit.generated` begin."""
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -60,6 +62,8 @@ def markdown(lines: Sequence[Line]) -> str:
     out += ["| corpus | runs that fail | one-sided 95 % upper bound | single | DCR | cosine |"]
     out += ["| --- | --- | --- | --- | --- | --- |"]
     out += [_alarms(cell, by[cell.name]) for cell in CELLS.values() if not cell.count and by[cell.name]]
+    for name in sorted(name for name in by if name.startswith(GENERATED)):
+        out += _generated(name, by[name])
     out += _redrawn(by["re-drawn sides (reviews)"]) + _cost(by["cost"])
     pending = [f"{c.name} ({len(by[c.name])} of {c.seeds})" for c in CELLS.values() if len(by[c.name]) < c.seeds]
     if pending:
@@ -96,6 +100,23 @@ def _alarms(cell: Cell, lines: Sequence[Line]) -> str:
         f"| {cell.name} | {_share(fails, len(lines))} | {upper:.3f} | {single} | "
         f"{_rule(lines, 'dcr_share', DCR_SHARE)} | {_rule(lines, 'close_rows', COSINE_SHARE)} |"
     )
+
+
+def _generated(name: str, lines: Sequence[Line]) -> list[str]:
+    """Honest private rows are no null: how often they are failed is a measurement."""
+    fails = sum(bool(line["failed"]) for line in lines)
+    upper = clopper_pearson(fails, len(lines), confidence=0.9)[1]
+    unclear = sum(line["verdict"] == "inconclusive" for line in lines)
+    checks = Counter(id for line in lines for id in line["failed"])
+    by = "; by check: " + ", ".join(f"{id} {count}" for id, count in sorted(checks.items())) if checks else ""
+    written = sum(bool(line["written_anew"]) for line in lines)
+    return [
+        "",
+        f"{name[:1].upper()}{name[1:]}: whole runs with a split, noise and selection of their own, "
+        f"{lines[0]['rows']:,} rows of each examined with power: {_share(fails, len(lines))} fail,",
+        f"one-sided 95 % upper bound {upper:.3f}{by}; {unclear} inconclusive. The texts were written in {written} of "
+        "these runs and chosen from anew in the others.",
+    ]
 
 
 def _redrawn(lines: Sequence[Line]) -> list[str]:
