@@ -142,6 +142,17 @@ class Model(_Frozen):
     sha256: str | None
 
 
+class PlugIn(_Frozen):
+    """A recipe of another package, which ran in a process of its own."""
+
+    package: str
+    version: str
+    file_fence: Literal["landlock", "none"]
+    """Whether the kernel kept that process from opening any file but programs, public models and its own folder."""
+    socket_fence: Literal["seccomp", "none"]
+    """Whether it kept that process from making a socket."""
+
+
 class Claim(_Frozen):
     """claim.json: what a generator says of its candidate. `epsilon` None claims nothing."""
 
@@ -151,6 +162,8 @@ class Claim(_Frozen):
     """UTC, ISO 8601."""
     code_version: str
     recipe: str
+    plug_in: PlugIn | None = None
+    """Who wrote the recipe and what held it, when it is not built in."""
     data_sha256: str
     rows: Count
     epsilon: Positive | None

@@ -17,7 +17,7 @@ from benchmarks.recipe_table import markdown
 from benchmarks.sharing import SharedModels
 from privdistill import pipeline
 from privdistill.config import Performance, Synthesis
-from privdistill.recipes.base import recipe_names
+from privdistill.recipes.registry import recipe_names
 
 _RESULTS = Path(__file__).parent / "results"
 _ROWS = 500

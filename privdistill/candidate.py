@@ -24,6 +24,7 @@ from audits.findings import (
 from privdistill.errors import MechanismError
 from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
+from privdistill.recipes.guest.host import GuestRecipe
 from privdistill.runs import RunDirectory, canonical_json, now, write_atomically
 
 __all__ = ["NOT_PROTECTED", "STATEMENT", "parquet_bytes", "read_claim", "write_candidate"]
@@ -102,6 +103,7 @@ def write_candidate(
         created_at=now(),
         code_version=version("privdistill"),
         recipe=recipe,
+        plug_in=plan.recipe.plug_in if isinstance(plan.recipe, GuestRecipe) else None,
         data_sha256=hashlib.sha256(data).hexdigest(),
         rows=config.synthesis.rows,
         epsilon=budget.epsilon if claims and budget else None,

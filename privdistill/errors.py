@@ -5,6 +5,7 @@
     │   ├── ConfigError                 a configuration file or flag
     │   ├── CorpusError                 the corpus cannot be read as declared
     │   ├── AssetError                  a model or corpus asset is absent, wrong or unreachable
+    │   ├── RecipeError                 a recipe that is not built in broke its contract, or ended early
     │   └── RunError                    a run directory is absent, occupied, unfinished or unwritable
     ├── PrivacyError(ValueError)        exit 2: a privacy parameter or request that has no meaning
     ├── IndeterminateError              exit 3: nothing, or not everything required, was measured
@@ -27,6 +28,7 @@ __all__ = [
     "MechanismError",
     "PrivacyError",
     "PrivdistillError",
+    "RecipeError",
     "RefusedError",
     "RunError",
     "UsageError",
@@ -55,6 +57,10 @@ class CorpusError(UsageError):
 
 class AssetError(UsageError):
     """A model, an encoder or a demo corpus is absent, has the wrong hash, or cannot be fetched."""
+
+
+class RecipeError(UsageError):
+    """A recipe that is not built in broke its contract, or its process ended early."""
 
 
 class RunError(UsageError):

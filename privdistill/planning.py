@@ -16,8 +16,10 @@ from privdistill.errors import ConfigError, PrivacyError
 from privdistill.mechanisms.labels import LABELS
 from privdistill.mechanisms.release import Reservation
 from privdistill.recipes.auto import Machine, choose, this_machine
-from privdistill.recipes.base import Recipe, Task, find_recipe
+from privdistill.recipes.base import Recipe, Task
 from privdistill.recipes.forecast import Forecast, Forecasting
+from privdistill.recipes.guest.host import GuestRecipe
+from privdistill.recipes.registry import find_recipe
 
 __all__ = ["Plan", "make_plan"]
 
@@ -90,6 +92,7 @@ class Plan:
         budget = self.budget
         return {
             "recipe": self.recipe.name,
+            "plug_in": self.recipe.plug_in.model_dump() if isinstance(self.recipe, GuestRecipe) else None,
             "rows": self.task.rows,
             "epsilon": budget.epsilon if budget else None,
             "delta": budget.delta if budget else None,
@@ -131,6 +134,8 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """The plan in sentences."""
         yield f"recipe    {self.recipe.name}, {self.task.rows} rows"
+        if isinstance(self.recipe, GuestRecipe):
+            yield f"          {self.recipe.sentence}"
         for reason in self.why:
             yield f"          {reason}"
         if self.budget is None:
@@ -200,7 +205,7 @@ def make_plan(config: RunConfig) -> Plan:
         Reservation(name, kinds[name], noise, *sampling.get(name, Sampling()))
         for name, noise in budget.noise_multipliers.items()
     )
-    warnings = tuple(_warnings(config, budget))
+    warnings = (*_warnings(config, budget), *(recipe.warnings if isinstance(recipe, GuestRecipe) else ()))
     forecast = recipe.forecast(task, budget.noise_multipliers) if isinstance(recipe, Forecasting) else None
     refusal = _too_large(config, task, forecast) or _refusal(config, recipe, task, budget)
     return Plan(config, recipe, task, budget, mechanisms, warnings, refusal, why, shares, forecast, machine)

@@ -23,6 +23,7 @@ from privdistill.mechanisms.release import (
     Release,
     StatisticRequest,
 )
+from privdistill.mechanisms.soundness import require_sound
 from privdistill.mechanisms.statistic import release_statistic
 from privdistill.models.interface import TunableModel
 
@@ -83,9 +84,10 @@ class Door:
         """Answer one request of the plan.
 
         Raises:
-            PrivacyError: the request is outside the plan.
+            PrivacyError: the request is outside the plan, or has no meaning.
             MechanismError: it was answered before.
         """
+        require_sound(request, width=self._encoder.width)
         match request:
             case DisclosureRequest():
                 if self._budget is not None:

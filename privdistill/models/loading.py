@@ -12,16 +12,36 @@ from privdistill.features.encoded import TextEncoder
 from privdistill.models import assets
 from privdistill.models.interface import TunableModel
 
-__all__ = ["Models", "load_models"]
+__all__ = ["Located", "Models", "load_located", "load_models"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the public models lie on this machine, and what they are called: enough to load them once more.
+
+    Attributes:
+        encoder: folder of the sentence encoder.
+        encoder_id: its name in the claim.
+        language_model: folder or GGUF file of the language model.
+        language_model_id: its name in the claim.
+        max_tokens: texts are read up to this many tokens.
+    """
+
+    encoder: Path
+    encoder_id: str
+    language_model: Path
+    language_model_id: str
+    max_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Encoder, language model, and how the claim names them."""
+    """Encoder, language model, how the claim names them, and where they lie."""
 
     encoder: TextEncoder
     language_model: TunableModel
     named: tuple[Model, ...]
+    located: Located | None = None
 
 
 def load_models(synthesis: Synthesis, performance: Performance, progress: assets.AssetProgress) -> Models:
@@ -32,6 +52,22 @@ def load_models(synthesis: Synthesis, performance: Performance, progress: assets
     """
     encoder_path = assets.resolve(synthesis.encoder, "encoder", progress)
     model_path = assets.resolve(synthesis.model, "language-model", progress)
+    encoder_id, model_id = _name(synthesis.encoder, encoder_path), _name(synthesis.model, model_path)
+    located = Located(encoder_path.absolute(), encoder_id, model_path.absolute(), model_id, synthesis.max_tokens)
+    encoder, language_model = load_located(located, performance)
+    return Models(
+        encoder,
+        language_model,
+        (
+            Model(role="language-model", id=model_id, sha256=_digest(synthesis.model, "language-model")),
+            Model(role="encoder", id=encoder_id, sha256=_digest(synthesis.encoder, "encoder")),
+        ),
+        located,
+    )
+
+
+def load_located(located: Located, performance: Performance) -> tuple[TextEncoder, TunableModel]:
+    """Load the encoder and the language model from where they lie."""
     import torch
 
     from privdistill.models.encoder import SentenceEncoder
@@ -40,20 +76,13 @@ def load_models(synthesis: Synthesis, performance: Performance, progress: assets
 
     if performance.threads is not None:
         torch.set_num_threads(performance.threads)
-    encoder_id, model_id = _name(synthesis.encoder, encoder_path), _name(synthesis.model, model_path)
+    model, name = located.language_model, located.language_model_id
     sentences = SentenceEncoder(
-        encoder_path, model_id=encoder_id, dtype=performance.dtype, max_tokens=synthesis.max_tokens
+        located.encoder, model_id=located.encoder_id, dtype=performance.dtype, max_tokens=located.max_tokens
     )
-    tokenizer = ModelTokenizer(model_path, model_id=model_id)
-    language_model = LanguageModel.load(model_path, model_id=model_id, performance=performance)
-    return Models(
-        TextEncoder(sentences, tokenizer, synthesis.max_tokens),
-        language_model,
-        (
-            Model(role="language-model", id=model_id, sha256=_digest(synthesis.model, "language-model")),
-            Model(role="encoder", id=encoder_id, sha256=_digest(synthesis.encoder, "encoder")),
-        ),
-    )
+    tokenizer = ModelTokenizer(model, model_id=name)
+    language_model = LanguageModel.load(model, model_id=name, performance=performance)
+    return TextEncoder(sentences, tokenizer, located.max_tokens), language_model
 
 
 def _name(spec: str, path: Path) -> str:

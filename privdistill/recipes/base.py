@@ -9,7 +9,6 @@ It does not know the corpus, the ledger, the audit or the gate.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +18,7 @@ from privdistill.errors import ConfigError
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release, Reservation
 from privdistill.models.interface import TunableModel
-from privdistill.models.loading import Models
+from privdistill.models.loading import Located, Models
 
 __all__ = [
     "Context",
@@ -30,9 +29,7 @@ __all__ = [
     "Rows",
     "Task",
     "converse",
-    "find_recipe",
     "make_context",
-    "recipe_names",
 ]
 
 
@@ -124,6 +121,7 @@ class Context:
         performance: settings that change speed, never privacy.
         rng: randomness for sampling and selection (post-processing), seeded from the operating system.
         progress: where to report.
+        located: where the models lie, so that a recipe in another process can load them too.
     """
 
     task: Task
@@ -133,6 +131,7 @@ class Context:
     performance: Performance
     rng: np.random.Generator
     progress: Progress
+    located: Located | None = None
 
 
 RecipeRun = Generator[MechanismRequest, Release, Rows]
@@ -170,6 +169,7 @@ def make_context(
         performance=performance,
         rng=np.random.default_rng(),
         progress=progress,
+        located=models.located,
     )
 
 
@@ -182,46 +182,8 @@ def converse(recipe: Recipe, context: Context, answer: Callable[[MechanismReques
             request = steps.send(answer(request))
     except StopIteration as end:
         rows = end.value
+    finally:
+        steps.close()  # now, also when no answer was given: a recipe may have a process to end
     if not isinstance(rows, Rows):
         raise ConfigError(f"recipe {recipe.name!r} returned {type(rows).__name__}, expected Rows")
     return rows
-
-
-_BUILT_IN = {
-    "distribution": "privdistill.recipes.distribution:DistributionRecipe",
-    "evolution": "privdistill.recipes.evolution:EvolutionRecipe",
-    "finetune": "privdistill.recipes.finetune:FinetuneRecipe",
-    "gradient": "privdistill.recipes.gradient:GradientRecipe",
-    "metamodel": "privdistill.recipes.metamodel:MetamodelRecipe",
-    "passthrough": "privdistill.recipes.passthrough:PassthroughRecipe",
-    "trajectory": "privdistill.recipes.trajectory:TrajectoryRecipe",
-}
-_GROUP = "privdistill.recipes"
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the built-in and installed recipes, sorted."""
-    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=_GROUP))}))
-
-
-def find_recipe(name: str) -> Recipe:
-    """Load a recipe by name (what `auto` stands for is `recipes.auto`'s to say).
-
-    Raises:
-        ConfigError: no recipe of that name.
-    """
-    from pydoc import locate
-
-    if name in _BUILT_IN:
-        found = locate(_BUILT_IN[name].replace(":", "."))
-    else:
-        entry = next((entry for entry in entry_points(group=_GROUP) if entry.name == name), None)
-        if entry is None:
-            raise ConfigError(f"unknown recipe {name!r}; expected one of: auto, {', '.join(recipe_names())}")
-        found = entry.load()
-    if not callable(found):
-        raise ConfigError(f"recipe {name!r} cannot be loaded; reinstall privdistill or the plug-in that provides it")
-    recipe = found()
-    if not isinstance(recipe, Recipe):
-        raise ConfigError(f"recipe {name!r} does not follow the Recipe protocol (name, mechanisms, run)")
-    return recipe

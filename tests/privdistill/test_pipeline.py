@@ -17,7 +17,7 @@ from privdistill.errors import ConfigError, CorpusError, MechanismError, Privacy
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import ClassRule, CountBlock, StatisticRequest
 from privdistill.models import loading
-from privdistill.recipes import base
+from privdistill.recipes import registry
 from privdistill.recipes.base import PlannedMechanism, Rows
 from privdistill.runs import RunDirectory
 from tests.privdistill.mechanisms.conftest import ToySentences, ToyTokens
@@ -55,7 +55,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> type[CountingRecipe]:
         TextEncoder(ToySentences(), ToyTokens(), 16), None, (Model(role="encoder", id="toy", sha256=None),)
     )
     monkeypatch.setattr(loading, "load_models", lambda *args: models)
-    real = base.find_recipe
+    real = registry.find_recipe
     monkeypatch.setattr(
         "privdistill.planning.find_recipe", lambda name: Fresh() if name in ("counting", "distribution") else real(name)
     )

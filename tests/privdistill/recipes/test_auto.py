@@ -11,7 +11,8 @@ from privdistill.errors import PrivacyError
 from privdistill.planning import make_plan
 from privdistill.recipes import auto
 from privdistill.recipes.auto import PROVEN, Machine, choose, this_machine
-from privdistill.recipes.base import Task, find_recipe, recipe_names
+from privdistill.recipes.base import Task
+from privdistill.recipes.registry import find_recipe, recipe_names
 
 
 def task(size: int | None, epsilon: float, classes: int, rows: int) -> Task:

@@ -13,8 +13,9 @@ from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
 from privdistill.recipes import distribution
-from privdistill.recipes.base import Context, Recipe, Rows, Task, find_recipe
+from privdistill.recipes.base import Context, Recipe, Rows, Task
 from privdistill.recipes.distribution import DistributionRecipe
+from privdistill.recipes.registry import find_recipe
 from tests.conftest import toy_rows
 from tests.privdistill.planted import answer
 

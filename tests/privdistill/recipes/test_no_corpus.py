@@ -27,7 +27,8 @@ from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
 from privdistill.recipes import distribution, evolution
-from privdistill.recipes.base import Context, Task, converse, find_recipe
+from privdistill.recipes.base import Context, Task, converse
+from privdistill.recipes.registry import find_recipe
 
 names, model, encoder = sys.argv[1].split(","), *sys.argv[2:4]
 distribution._PUBLIC_TEXTS, distribution._PUBLIC_TOKENS, evolution._TOKENS = (40, 40), 8, 8
