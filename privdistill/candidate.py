@@ -77,7 +77,7 @@ def write_candidate(
     models: Sequence[Model],
     canaries: CanaryDeclaration | None,
 ) -> Claim:
-    """Write data.parquet, then claim.json.
+    """Write data.parquet, beside the candidate the teacher, if there is one, then claim.json.
 
     `mechanisms` are the drawn ones, as the ledger recorded them.
 
@@ -144,6 +144,8 @@ def write_candidate(
     )
     run.data.parent.mkdir(exist_ok=True, mode=0o700)
     write_atomically(run.data, data)
+    if rows.teacher is not None:
+        write_atomically(run.teacher, rows.teacher.content())
     write_atomically(run.claim, canonical_json(claim.model_dump(mode="json", by_alias=True)))
     return claim
 

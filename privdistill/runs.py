@@ -4,6 +4,7 @@
     RUN/private/                 split, split key, traceback: never leaves (files 0600, folders 0700)
     RUN/candidate/data.parquet   the synthetic rows
     RUN/candidate/claim.json     what is claimed of them
+    RUN/teacher.safetensors      the classifier that was read off the releases, for `evaluate`; no bundle takes it
     RUN/audit/audit.json         the examiner's report
     RUN/decision.json            the gate's answer
 
@@ -67,6 +68,11 @@ class RunDirectory:
     def claim(self) -> Path:
         """What is claimed."""
         return self.path / "candidate" / "claim.json"
+
+    @property
+    def teacher(self) -> Path:
+        """The DP teacher, where the recipe has one."""
+        return self.path / "teacher.safetensors"
 
     @property
     def audit(self) -> Path:

@@ -13,6 +13,7 @@ from privdistill.config import RunConfig
 from privdistill.errors import RunError, UsageError
 from privdistill.evaluation.schema import GeneratedRun
 from privdistill.runs import RunDirectory
+from privdistill.synthesis.teacher import Teacher
 
 __all__ = ["Generation", "Generations", "Labelled", "load_generations", "test_records"]
 
@@ -28,11 +29,12 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The rows of one run and what its claim says of them."""
+    """The rows of one run, what its claim says of them, and its teacher, if the recipe has one."""
 
     facts: GeneratedRun
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def _generation(directory: RunDirectory) -> Generation:
         rows=claim.rows,
         seconds=max(seconds, 0.0),
     )
-    return Generation(facts, tuple(table["text"].to_pylist()), tuple(table["label"].to_pylist()))
+    teacher = Teacher.load(directory.teacher) if directory.teacher.is_file() else None
+    return Generation(facts, tuple(table["text"].to_pylist()), tuple(table["label"].to_pylist()), teacher)
 
 
 def _real(directory: RunDirectory, config: RunConfig) -> Labelled | None:

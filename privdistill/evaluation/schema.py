@@ -24,6 +24,7 @@ __all__ = [
     "Measure",
     "Origin",
     "StudentFamily",
+    "Taught",
     "Trained",
     "Variety",
 ]
@@ -86,6 +87,19 @@ class Trained(_Frozen):
     """The same scores over generations; None for a single one."""
     of_real: Estimate | None
     """Accuracy as a share of the same student's on all real training records."""
+
+
+class Taught(_Frozen):
+    """The DP teacher itself: a classifier read off the releases, without a row between."""
+
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+    generations: Generational | None
+    of_real: dict[str, Estimate]
+    """Student -> accuracy of the teacher as a share of that student's on all real training records."""
+    ahead: dict[str, Estimate]
+    """Student -> accuracy of the teacher minus that of the student trained on the rows, same records."""
 
 
 class ClassUtility(_Frozen):
@@ -176,6 +190,8 @@ class Evaluation(_Frozen):
     """Accuracy of always answering the commonest synthetic label."""
     students: tuple[StudentFamily, ...]
     utility: tuple[Trained, ...]
+    teacher: Taught | None
+    """None where the runs have no teacher, or nothing to answer."""
     per_class: tuple[ClassUtility, ...]
     per_group: tuple[GroupUtility, ...]
     curve: tuple[CurvePoint, ...]

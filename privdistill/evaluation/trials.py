@@ -18,6 +18,7 @@ from privdistill.evaluation.schema import (
     Generational,
     GroupUtility,
     Origin,
+    Taught,
     Trained,
 )
 from privdistill.evaluation.scores import accuracy, balanced_accuracy, class_scores, confusion, macro_f1, right, truth
@@ -27,6 +28,7 @@ from privdistill.evaluation.subsets import SELECTIONS, Sample, centroids, per_cl
 __all__ = ["ALL_REAL", "Bench", "Trial"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Report = Callable[[str, int, int], None]
 
 ALL_REAL = "real, all training records"
@@ -113,6 +115,34 @@ class Bench:
                     generations=_over_generations(trial.tables[student.name]),
                     of_real=None if full is None else paired_ratio(hits, full.right[student.name][0], self._rng),
                 )
+
+    def taught(self, answers: Sequence[IntArray], trials: Sequence[Trial]) -> Taught:
+        """What teachers answered, beside the students of the first trial and of all real records.
+
+        Args:
+            answers: (n,) class indices, one array a generation.
+            trials: the rows first.
+        """
+        tables = [confusion(self._real, one, len(self._classes)) for one in answers]
+        mean = np.mean(tables, axis=0)  # (K + 1, K)
+        hits = np.mean([right(self._real, one) for one in answers], axis=0)  # (n,)
+        full = [one for one in trials if one.name == ALL_REAL]  # none where a run keeps no private side
+        shares = {
+            student.name: paired_ratio(hits, one.right[student.name][0], self._rng)
+            for one in full
+            for student in self.students
+        }
+        return Taught(
+            accuracy=wilson(float(accuracy(mean)), len(hits)),
+            balanced_accuracy=bootstrapped(balanced_accuracy, mean, self._rng),
+            macro_f1=bootstrapped(macro_f1, mean, self._rng),
+            generations=_over_generations(tables),
+            of_real={name: share for name, share in shares.items() if share is not None},
+            ahead={
+                student.name: paired_difference(hits, np.mean(trials[0].right[student.name], axis=0))
+                for student in self.students
+            },
+        )
 
     def by_class(self, trial: Trial) -> Iterator[ClassUtility]:
         """Recall, precision and F1 of each class."""

@@ -18,11 +18,12 @@ from privdistill.evaluation.fluency import perplexity
 from privdistill.evaluation.generations import Generation, Generations, Labelled
 from privdistill.evaluation.intervals import wilson
 from privdistill.evaluation.references import break_even, real_references, zero_shot
-from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily
+from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily, Taught
 from privdistill.evaluation.students import STUDENTS, Student, majority_score
 from privdistill.evaluation.subsets import Sample
 from privdistill.evaluation.texts import Judge, closeness, variety
 from privdistill.evaluation.trials import ALL_REAL, Bench, Trial
+from privdistill.features.encoded import Encoded, read_tokens
 from privdistill.models import assets
 from privdistill.runs import now
 
@@ -90,6 +91,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         notes.append("references of real records: the run keeps no private side")
     trials: list[Trial] = []
     bench: Bench | None = None
+    taught: Taught | None = None
     classes: tuple[str, ...] = ()
     if test.labels is None or config.source.label_column is None:
         notes.append("utility: the run, or the test file, has no label column")
@@ -104,7 +106,11 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
             notes.append("zero-shot pool (epsilon 0): not asked for; --zero-shot writes one")
         for name, part in [] if known is None else real_references(known, len(made[0]), rng):
             trials.append(bench.trial(name, "non-private reference", [part], progress))
-        notes.append("the DP teacher itself: a run does not keep it; its soft labels, if any, are in the rows")
+        answers = _answers(runs, config, classes, tested, progress)
+        if answers is None:
+            notes.append("the DP teacher: the recipe has none, or the run was made before runs kept it")
+        else:
+            taught = bench.taught(answers, trials)
     if wanted.judge is None:
         notes.append("perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows")
     if len(made) > 1:
@@ -119,6 +125,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
         students=tuple(_family(one) for one in bench.students) if bench else (),
         utility=tuple(bench.table(trials)) if bench else (),
+        teacher=taught,
         per_class=tuple(bench.by_class(trials[0])) if bench else (),
         per_group=tuple(bench.by_group(trials[0], test.groups)) if bench and test.groups else (),
         curve=tuple(bench.curve(made[0], known, progress)) if bench else (),
@@ -183,6 +190,25 @@ def _prompted(
     model = load_models(config.synthesis, config.performance, progress).language_model
     written = zero_shot(model, classes, config, rows, rng, progress)
     return [text for text, _ in written], [label for _, label in written]
+
+
+def _answers(
+    runs: Sequence[Generation],
+    config: RunConfig,
+    classes: Sequence[str],
+    tested: Sample,
+    progress: assets.AssetProgress,
+) -> list[np.ndarray] | None:
+    """What the teacher of each run says of the test records, as class indices; None unless every run has one."""
+    teachers = [one.teacher for one in runs if one.teacher is not None]
+    if len(teachers) < len(runs):
+        return None
+    from privdistill.models.tokenizer import ModelTokenizer
+
+    folder = assets.resolve(config.synthesis.model, "language-model", progress)
+    tokenizer = ModelTokenizer(folder, model_id="language model")
+    read = Encoded(tested.spaces["encoder"], *read_tokens(tested.texts, tokenizer, config.synthesis.max_tokens))
+    return [teacher.answers(read, classes) for teacher in teachers]
 
 
 def _judge(wanted: Wanted, rng: np.random.Generator, progress: assets.AssetProgress) -> tuple[str, Judge] | None:

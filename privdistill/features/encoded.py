@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Encoded", "SentenceModel", "TextEncoder", "TokenModel"]
+__all__ = ["Encoded", "SentenceModel", "TextEncoder", "TokenModel", "read_tokens"]
 
 _CHARACTERS_PER_TOKEN = 32
 """A text is cut to max_tokens times so many characters before it is tokenised: a public bound on work per record."""
@@ -88,10 +88,17 @@ class TextEncoder:
         Returns:
             Embeddings (n, D) and token ids, cut to `max_tokens`.
         """
-        limit = self.max_tokens * _CHARACTERS_PER_TOKEN
-        cut = [text[:limit] for text in texts]
+        cut = [text[: self.max_tokens * _CHARACTERS_PER_TOKEN] for text in texts]
         embeddings = np.nan_to_num(self.sentences.embed(cut, progress), nan=0.0, posinf=0.0, neginf=0.0)  # (n, D)
-        ids = self.tokenizer.ids(cut) if cut else []
-        tokens = tuple(np.asarray(one[: self.max_tokens], dtype=np.int64) for one in ids)
-        over = [len(text) > limit or len(one) > self.max_tokens for text, one in zip(texts, ids, strict=True)]
-        return Encoded(embeddings, tokens, np.array(over, dtype=bool))
+        return Encoded(embeddings, *read_tokens(texts, self.tokenizer, self.max_tokens))
+
+
+def read_tokens(
+    texts: Sequence[str], tokenizer: TokenModel, max_tokens: int
+) -> tuple[tuple[npt.NDArray[np.int64], ...], npt.NDArray[np.bool_]]:
+    """Token ids of each text, cut to `max_tokens`, and whether the text was longer, (n,)."""
+    limit = max_tokens * _CHARACTERS_PER_TOKEN
+    ids = tokenizer.ids([text[:limit] for text in texts]) if texts else []
+    tokens = tuple(np.asarray(one[:max_tokens], dtype=np.int64) for one in ids)
+    over = [len(text) > limit or len(one) > max_tokens for text, one in zip(texts, ids, strict=True)]
+    return tokens, np.array(over, dtype=bool)

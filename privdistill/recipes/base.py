@@ -19,6 +19,7 @@ from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release, Reservation
 from privdistill.models.interface import TunableModel
 from privdistill.models.loading import Located, Models
+from privdistill.synthesis.teacher import Teacher
 
 __all__ = [
     "Context",
@@ -99,6 +100,7 @@ class Rows:
         class_names: the K names.
         below_noise: classes whose noised count does not stand out of the noise.
         facts: public numbers worth a line in the run report (noised counts, pool size, ...). Post-processing only.
+        teacher: what labelled the candidates, read off releases alone, or None.
     """
 
     texts: tuple[str, ...]
@@ -107,6 +109,7 @@ class Rows:
     class_names: tuple[str, ...]
     below_noise: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ def match(
         class_names=names,
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
         facts={**_facts(target, waves, candidates.agreement), "class_shares": _rule(task), **choice.facts},
+        teacher=teacher,
     )
 
 

@@ -80,8 +80,22 @@ def _beside(found: Evaluation, names: Sequence[str], field: str) -> Iterator[str
     if any(over):
         shown = "".join(f"{_short(getattr(one, field)) if one else '':>13}" for one in over)
         yield f"  {f'synthetic, over {len(found.runs)} generations':{_NAME}}{'':>6}  {shown}"
+    if found.teacher is not None:
+        yield f"  {'DP teacher, no rows between':{_NAME}}{'':>6}  {_short(getattr(found.teacher, field)):>13}"
+        again = found.teacher.generations
+        if again is not None:
+            name = f"DP teacher, over {len(found.runs)} generations"
+            yield f"  {name:{_NAME}}{'':>6}  {_short(getattr(again, field)):>13}"
     if field != "accuracy":
         return
+    if found.teacher is not None:
+        for what, ratios in (
+            ("DP teacher minus synthetic", found.teacher.ahead),
+            ("DP teacher, as a share of real", found.teacher.of_real),
+        ):
+            if ratios:
+                shown = "".join(f"{_short(ratios[name]) if name in ratios else '':>13}" for name in names)
+                yield f"  {what:{_NAME}}{'':>6}  {shown}"
     shares = [cells[name].of_real for name in names]
     if any(shares):
         shown = "".join(f"{_short(one) if one else '':>13}" for one in shares)

@@ -4,14 +4,21 @@ Three views of one release are added up as log-odds: linear discriminant analysi
 Bayes of the token presence and of the opening words. The two lexical views count a third: words of one text repeat each
 other's evidence.
 
-It does not know private text; its training data are the released sums.
+As a file it is safetensors and holds numbers only: post-processing of releases, covered by the claim of its run. It
+does not know private text; its training data are the released sums.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
+from privdistill.errors import RunError
 from privdistill.features.blocks import project
 from privdistill.features.encoded import Encoded
 from privdistill.matching.target import NoisyTarget, believable, shrunk_sums
@@ -21,6 +28,7 @@ __all__ = ["Teacher", "fit_teacher", "projected"]
 
 IntArray = npt.NDArray[np.int64]
 
+_SCHEMA = "privdistill.teacher/v1"
 _LEXICAL_WEIGHT = 0.35
 _RIDGE = 3e-3
 """Added to the eigenvalues of the covariance: embeddings have unit norm."""
@@ -39,6 +47,7 @@ class Teacher:
         offset: (K,) their constants, priors included.
         tokens: (V, K) log-odds of each token column; zero where nothing is known.
         openings: (P, V, K) log-odds of each opening column.
+        names: the K classes.
     """
 
     moment: MomentBlock
@@ -47,6 +56,58 @@ class Teacher:
     offset: FloatArray
     tokens: FloatArray
     openings: FloatArray
+    names: tuple[str, ...]
+
+    def content(self) -> bytes:
+        """The teacher as a file; of the log-odds, the rows that say something."""
+        told = [np.flatnonzero(table.any(axis=1)) for table in (self.tokens, *self.openings)]
+        arrays = {
+            "centre": self.moment.centre,
+            "basis": self.moment.basis,
+            "clip": np.array([self.moment.clip, self.moment.scale]),
+            "columns": self.columns,
+            "weights": self.weights,
+            "offset": self.offset,
+        }
+        for number, (rows, table) in enumerate(zip(told, (self.tokens, *self.openings), strict=True)):
+            arrays |= {f"rows.{number}": rows, f"odds.{number}": table[rows]}
+        said = {"schema": _SCHEMA, "names": json.dumps(self.names), "width": str(len(self.tokens))}
+        return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=said)
+
+    @classmethod
+    def load(cls, file: Path) -> "Teacher":
+        """Read what `content` wrote.
+
+        Raises:
+            RunError: it is something else.
+        """
+        try:
+            with safe_open(file, framework="np") as stored:
+                said = stored.metadata() or {}
+                if said.get("schema") != _SCHEMA:
+                    raise KeyError("schema")
+                arrays = {name: stored.get_tensor(name) for name in stored.keys()}
+            clip, scale = arrays["clip"]
+            moment = MomentBlock(float(scale), arrays["centre"], arrays["basis"], float(clip))
+            names = tuple(str(name) for name in json.loads(said["names"]))
+            tables = []
+            for number in range(sum(name.startswith("rows.") for name in arrays)):
+                table = np.zeros((int(said["width"]), len(names)))
+                table[arrays[f"rows.{number}"]] = arrays[f"odds.{number}"]
+                tables.append(table)
+            weights, offset, tokens = arrays["weights"], arrays["offset"], tables[0]
+            openings = np.stack(tables[1:]) if tables[1:] else np.zeros((0, *tokens.shape))
+            return cls(moment, arrays["columns"], weights, offset, tokens, openings, names)
+        except (OSError, SafetensorError, KeyError, ValueError, IndexError):
+            raise RunError(
+                f"{file} is not a teacher of {_SCHEMA}; it was edited or written by another version. Generate a new run"
+            ) from None
+
+    def answers(self, texts: Encoded, classes: Sequence[str]) -> IntArray:
+        """Index of the likeliest of `classes` for each text, (n,); a class it does not know is never the one."""
+        columns = [self.names.index(name) if name in self.names else -1 for name in classes]
+        odds = np.hstack([self.probabilities(texts), np.full((len(texts), 1), -1.0)])  # (n, K + 1)
+        return np.asarray(odds[:, columns].argmax(axis=1), dtype=np.int64)
 
     def reading(self, texts: Encoded) -> FloatArray:
         """How much more the embedding of each text speaks for each class than the other texts do, (n, K)."""
@@ -93,7 +154,7 @@ def fit_teacher(
     openings = np.zeros((opening.positions, opening.width, len(counts)))  # (P, V, K)
     for position in range(opening.positions):
         _fill_log_odds(openings[position], release.block("opening")[:, position], counts, release.noise["opening"])
-    return Teacher(moment, tokens.columns, weights, offset, lexical, openings)
+    return Teacher(moment, tokens.columns, weights, offset, lexical, openings, release.classes)
 
 
 def projected(texts: Encoded, moment: MomentBlock) -> FloatArray:

@@ -23,6 +23,7 @@ SECRETS = {
     "salt": "SALT-SECRET-".ljust(32, "x"),
     "split": "SPLIT-KEY-SECRET",
     "canary": "CANARY-SECRET",
+    "teacher": "TEACHER-NOT-DECLARED",
     "train count": "7013",
     "holdout count": "2987",
 }
@@ -109,6 +110,7 @@ def build_run(folder: Path, *, base: str = "epsilon-8", policy: LoadedPolicy | N
     (folder / "private" / "audit-salt").write_bytes(SECRETS["salt"].encode())
     (folder / "private" / "split").write_text(SECRETS["split"])
     (folder / "private" / "canaries").write_text(SECRETS["canary"])
+    (folder / "teacher.safetensors").write_text(SECRETS["teacher"])
     return run
 
 

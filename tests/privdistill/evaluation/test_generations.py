@@ -1,26 +1,27 @@
 """Runs read back for an evaluation: one configuration, each run once, the private side only where it is kept."""
 
+import stat
 from pathlib import Path
 
 import pytest
 
-from privdistill.config import RunConfig, Source, Synthesis
+from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import UsageError
 from privdistill.evaluation.generations import load_generations
+from privdistill.recipes import distribution
 from privdistill.runs import RunDirectory
 
 
 @pytest.fixture
 def run(toy_csv: Path, tiny_encoder: Path, tiny_language_model: Path, tmp_path: Path):
-    """Make complete runs of the recipe that copies, with tiny models."""
+    """Make complete runs with tiny models, by default of the recipe that copies."""
     from privdistill import pipeline
 
-    def make(name: str, rows: int = 20) -> RunDirectory:
+    def make(name: str, rows: int = 20, recipe: str = "passthrough") -> RunDirectory:
         config = RunConfig(
             source=Source(path=str(toy_csv), label_column="label", labels=("good", "bad")),
-            synthesis=Synthesis(
-                recipe="passthrough", rows=rows, model=str(tiny_language_model), encoder=str(tiny_encoder)
-            ),
+            privacy=Privacy(epsilon=8.0),
+            synthesis=Synthesis(recipe=recipe, rows=rows, model=str(tiny_language_model), encoder=str(tiny_encoder)),
         )
         ledger = str(tmp_path / "ledger.sqlite3")
         return RunDirectory.open(
@@ -45,3 +46,17 @@ def test_two_generations_and_what_is_refused(run) -> None:
             load_generations(runs)
     (two.private / "train.parquet").unlink()
     assert load_generations([two]).real is None
+    assert load_generations([two]).runs[0].teacher is None, "the recipe that copies reads nothing off a release"
+
+
+def test_a_run_keeps_the_teacher_of_its_recipe_outside_candidate_and_private(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (24, 24))
+    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 8)
+    made = run("taught", rows=4, recipe="distribution")
+    assert stat.S_IMODE(made.teacher.stat().st_mode) == 0o600
+    assert made.teacher.parent == made.path
+    (one,) = load_generations([made]).runs
+    assert one.teacher is not None
+    assert one.teacher.names == ("good", "bad")

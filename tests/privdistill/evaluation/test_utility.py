@@ -10,7 +10,12 @@ from privdistill.evaluation.references import break_even, zero_shot
 from privdistill.evaluation.schema import Evaluation, Trained
 from privdistill.evaluation.trials import ALL_REAL
 from privdistill.evaluation.utility import FAMILIES, Wanted, measure
+from privdistill.features.encoded import Encoded, read_tokens
+from privdistill.mechanisms.release import MomentBlock
+from privdistill.synthesis.teacher import Teacher
+from tests.conftest import toy_rows
 from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, labelled, planted, quiet
+from tests.privdistill.mechanisms.conftest import VOCABULARY, WIDTH, ToyTokens
 
 LINEAR = Wanted(students=("words", "encoder", "static"))
 
@@ -66,6 +71,49 @@ def test_chance_labels_teach_nothing() -> None:
     assert {one.trained_on for one in found.utility} == {"synthetic"}
     assert any("no private side" in sentence for sentence in found.not_measured)
     assert not found.cost
+
+
+def toy_teacher(knows: tuple[str, ...] = ("good", "bad")) -> Teacher:
+    """Naive Bayes of the toy tokens; its other views say nothing."""
+    seen = np.ones((VOCABULARY, len(knows)))
+    for text, label in toy_rows(400, seed=7):
+        seen[np.unique(ToyTokens().ids([text])[0]), knows.index(label)] += 1
+    odds = np.log(seen / seen.sum(axis=1, keepdims=True))
+    moment = MomentBlock(1.0, np.zeros(WIDTH), np.eye(WIDTH)[:, :2], 1.0)
+    columns = np.arange(VOCABULARY, dtype=np.int64)
+    zeros = np.zeros(len(knows))
+    return Teacher(moment, columns, np.zeros((2, len(knows))), zeros, odds, np.zeros((0, *odds.shape)), knows)
+
+
+def test_the_teacher_of_the_runs_answers_the_test_records_itself() -> None:
+    made, test = planted(1, 2, wrong=1.0), labelled(150, 50)
+    taught = [dataclasses.replace(one, teacher=toy_teacher()) for one in made.runs]
+    found = measure(dataclasses.replace(made, runs=tuple(taught)), test, Wanted(students=("words",)), quiet)
+    assert found.teacher is not None
+    read = Encoded(np.zeros((150, WIDTH), np.float32), *read_tokens(test.texts, ToyTokens(), 256))
+    answers = np.array(("good", "bad"))[toy_teacher().answers(read, ("good", "bad"))]
+    assert found.teacher.accuracy.value == pytest.approx(np.mean(answers == np.array(test.labels)))
+    assert found.teacher.accuracy.value > cell(found, "synthetic").accuracy.value
+    assert found.teacher.ahead["words"].value == pytest.approx(
+        found.teacher.accuracy.value - cell(found, "synthetic").accuracy.value
+    )
+    assert found.teacher.generations is not None
+    assert found.teacher.generations.accuracy.low == found.teacher.generations.accuracy.high
+    assert found.teacher.of_real["words"].value == pytest.approx(
+        found.teacher.accuracy.value / cell(found, ALL_REAL).accuracy.value
+    )
+    assert not any("teacher" in sentence for sentence in found.not_measured)
+    assert Evaluation.model_validate_json(found.model_dump_json(by_alias=True)) == found
+
+
+def test_a_run_without_a_teacher_says_so() -> None:
+    made = planted(1, 2, real=False)
+    one = dataclasses.replace(made.runs[0], teacher=toy_teacher())
+    found = measure(
+        dataclasses.replace(made, runs=(one, made.runs[1])), labelled(60, 50), Wanted(students=("words",)), quiet
+    )
+    assert found.teacher is None
+    assert any("DP teacher" in sentence for sentence in found.not_measured)
 
 
 def test_without_labels_texts_are_still_measured() -> None:

@@ -12,6 +12,7 @@ from privdistill.evaluation.schema import (
     Generational,
     GroupUtility,
     StudentFamily,
+    Taught,
     Trained,
     Variety,
 )
@@ -61,6 +62,14 @@ def evaluation(**changes: object) -> Evaluation:
         majority=estimate(0.577),
         students=tuple(StudentFamily(name=s, about="what it is", seen_by_generator=s == "encoder") for s in STUDENTS),
         utility=tuple(trained(*one, student) for one in sets for student in STUDENTS),
+        teacher=Taught(
+            accuracy=estimate(0.765),
+            balanced_accuracy=one,
+            macro_f1=one,
+            generations=Generational(accuracy=one, balanced_accuracy=one, macro_f1=one),
+            of_real=dict.fromkeys(STUDENTS, estimate(0.977)),
+            ahead=dict.fromkeys(STUDENTS, estimate(0.033)),
+        ),
         per_class=tuple(
             ClassUtility(label=label, student=s, trained_rows=1000, recall=one, precision=0.5, f1=0.5)
             for label in ("good", HOSTILE)
@@ -109,6 +118,9 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "real, gradient similarity*" in text
     assert "zero-shot pool*" not in text
     assert "0.951 ±.020" in text
+    assert "DP teacher, no rows between" in text
+    assert text.count("0.765 ±.020") == 1
+    assert text.count("0.033 ±.020") == text.count("0.977 ±.020") == len(STUDENTS)
     assert "400 trainings" in text
     assert "never" in text
     assert "NOT MEASURED" in text
@@ -126,7 +138,7 @@ def test_an_unlabelled_evaluation_has_no_utility() -> None:
     empty: dict[str, object] = dict.fromkeys(
         ("classes", "students", "utility", "per_class", "per_group", "curve", "discretisation", "cost"), ()
     )
-    text = render_evaluation(evaluation(**empty, majority=None))
+    text = render_evaluation(evaluation(**empty, majority=None, teacher=None))
     assert "UTILITY" not in text
     assert "CLOSENESS" in text
 

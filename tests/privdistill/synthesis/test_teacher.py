@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from privdistill.errors import RunError
 from privdistill.matching.target import read_target
 from privdistill.mechanisms.release import ClassRule, StatisticRequest
 from privdistill.synthesis.teacher import Teacher, fit_teacher
@@ -45,3 +48,25 @@ def test_the_embedding_view_reads_planted_classes_and_is_centred() -> None:
     reading = teacher.reading(texts)
     assert (reading.argmax(axis=1) == labels).mean() > 0.75
     assert np.abs(reading.mean(axis=0)).max() < 1e-9
+
+
+def test_a_teacher_comes_back_from_its_file_and_nothing_else_does(tmp_path: Path) -> None:
+    teacher, rng = _teacher(800, 0.5)
+    texts, _ = planted_texts(300, rng)
+    file = tmp_path / "teacher.safetensors"
+    file.write_bytes(teacher.content())
+    again = Teacher.load(file)
+    assert again.names == ("a", "b")
+    assert np.array_equal(again.probabilities(texts), teacher.probabilities(texts))
+    file.write_bytes(teacher.content().replace(b"teacher/v1", b"teacher/v9"))
+    with pytest.raises(RunError, match="not a teacher"):
+        Teacher.load(file)
+    file.write_bytes(b"something else")
+    with pytest.raises(RunError, match="not a teacher"):
+        Teacher.load(file)
+
+
+def test_answers_are_indices_into_the_asked_classes() -> None:
+    teacher, rng = _teacher(2000, 0.1)
+    texts, labels = planted_texts(300, rng)
+    assert (teacher.answers(texts, ("b", "unheard of", "a")) == np.where(labels == 0, 2, 0)).mean() > 0.85
