@@ -9,7 +9,7 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench bench-audit bench-dpsgd bench-recipes bench-ledger clean
+.PHONY: help setup demo test check fix bench bench-audit bench-dpsgd bench-recipes bench-ablation bench-ledger clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   formatting, lint, types, import rules"
 	@echo "make bench   quality against real data (long)"
 	@echo "make bench-recipes  every recipe, epsilon and corpus beside each other (long; goes on where it stopped)"
+	@echo "make bench-ablation  what each part of the default recipe is worth (long; goes on where it stopped)"
 	@echo "make bench-ledger  the ledger under a crowd and under kill -9"
 	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, and what a private step costs (long)"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
@@ -67,6 +68,9 @@ bench: $(READY)
 
 bench-recipes: $(READY)
 	$(BIN)/python -m benchmarks.recipes $(ARGS)
+
+bench-ablation: $(READY)
+	$(BIN)/python -m benchmarks.ablation $(ARGS)
 
 bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.dpsgd_cost

@@ -96,6 +96,7 @@ class Synthesis(_Frozen):
 
     Attributes:
         recipe: `auto` or the name of a recipe.
+        refinement: whether candidates are made for the noised target after they were sampled (recipe `gradient`).
         rows: exactly so many rows come out.
         describe: public words about the texts, e.g. `short movie reviews`.
         class_shares: `tempered` gives each class rows in proportion to the square root of its noised count, which
@@ -106,6 +107,7 @@ class Synthesis(_Frozen):
     """
 
     recipe: str = "auto"
+    refinement: Literal["none", "admm", "language-model"] = "none"
     rows: Annotated[int, Field(ge=1)] = 1000
     describe: str | None = None
     class_shares: Literal["tempered", "counted"] = "tempered"

@@ -183,6 +183,7 @@ def make_plan(config: RunConfig) -> Plan:
         epsilon=privacy.epsilon,
         delta=privacy.delta,
         class_shares=synthesis.class_shares,
+        refinement=synthesis.refinement,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:
@@ -192,6 +193,8 @@ def make_plan(config: RunConfig) -> Plan:
     if name == "auto":
         name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
     recipe = find_recipe(name)
+    if synthesis.refinement not in ("none", *getattr(recipe, "refinements", ())):
+        raise ConfigError(f"recipe {name!r} cannot refine by {synthesis.refinement!r}; use --recipe gradient, or none")
     planned = recipe.mechanisms(task)
     if all(mechanism.kind == "none" for mechanism in planned):
         return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), None)

@@ -129,6 +129,14 @@ def _spec_options(
         str | None,
         typer.Option(rich_help_panel=_SYNTHESIS, metavar="auto|NAME", help="How text is made (default: auto)."),
     ] = None,
+    refinement: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="none|admm|language-model",
+            help="Refine candidates after sampling; recipe gradient only, costs time and no privacy (default: none).",
+        ),
+    ] = None,
     rows: Annotated[
         int | None, typer.Option(rich_help_panel=_SYNTHESIS, help="Exactly so many rows come out (default: 1000).")
     ] = None,
@@ -184,6 +192,7 @@ def _spec_options(
             "privacy.epsilon": epsilon,
             "privacy.delta": delta,
             "synthesis.recipe": recipe,
+            "synthesis.refinement": refinement,
             "synthesis.rows": rows,
             "synthesis.describe": describe,
             "synthesis.class_shares": class_shares,

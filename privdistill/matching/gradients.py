@@ -13,7 +13,17 @@ import numpy as np
 from privdistill.features.blocks import clip, head_gradient
 from privdistill.mechanisms.release import FloatArray, IntArray
 
-__all__ = ["cosine", "frank_wolfe", "gradients_of", "greedy_cosine", "heaviest", "public_checkpoints", "shrunk"]
+__all__ = [
+    "cosine",
+    "frank_wolfe",
+    "gradients_of",
+    "greedy_cosine",
+    "heaviest",
+    "improvement",
+    "public_checkpoints",
+    "shrunk",
+    "softened_cosine",
+]
 
 _RATE = 4.0
 """Of gradient descent on the public pool; features have norms below one, so it is stable."""
@@ -57,6 +67,32 @@ def cosine(taken: FloatArray, target: FloatArray) -> float:
     total = taken.sum(axis=0)
     scale = float(np.linalg.norm(total) * np.linalg.norm(target))
     return float(total @ target) / scale if scale > 0 else 0.0
+
+
+def softened_cosine(losses: FloatArray, gradients: FloatArray, target: FloatArray) -> float:
+    """Cosine with the target (F,) of gradients (n, F), each weighted by softmax(-losses): by how likely its text is."""
+    return cosine(_odds(losses)[:, None] * gradients, target)
+
+
+def improvement(losses: FloatArray, gradients: FloatArray, target: FloatArray) -> FloatArray:
+    """Derivative (n,) of 1 - `softened_cosine` in each loss: how much a text's being unlikely harms the match.
+
+    The weights that DiLM's matching loss puts on the language model's loss of each text (Maekawa et al. 2024, section
+    3.3, at temperature 1): positive where the text should become likelier, negative where rarer, zero in sum.
+    """
+    odds = _odds(losses)  # (n,)
+    total = odds @ gradients  # (F,)
+    length, goal = float(np.linalg.norm(total)), float(np.linalg.norm(target))
+    if length <= 0 or goal <= 0:
+        return np.zeros(len(losses))
+    reached = float(total @ target) / (length * goal)
+    slope = gradients @ (target / (length * goal) - reached * total / length**2)  # (n,) of the cosine, in the odds
+    return np.asarray(odds * (slope - odds @ slope))
+
+
+def _odds(losses: FloatArray) -> FloatArray:
+    powers = np.exp(losses.min() - losses) if len(losses) else losses
+    return np.asarray(powers / max(float(powers.sum()), 1e-300))
 
 
 def greedy_cosine(

@@ -11,6 +11,7 @@ private.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,21 @@ class SentenceEncoder:
         self.id = model_id
         self.width = int(model.config.hidden_size)
         self._pad = int(self._tokenizer.pad_token_id or 0)
+
+    @property
+    def network(self) -> Any:
+        """The transformers model; frozen."""
+        return self._model
+
+    def piece_ids(self, pieces: Sequence[str]) -> tuple[list[list[int]], list[int], list[int]]:
+        """Token ids of pieces of text without unknown ones, and the ids that stand before and after every text."""
+        read = self._tokenizer(list(pieces), add_special_tokens=False)["input_ids"]
+        unknown = self._tokenizer.unk_token_id
+        known: list[int] = next((one for one in read if one and unknown not in one), [])
+        text = self._tokenizer.decode(known)
+        bare, whole = (self._tokenizer(text, add_special_tokens=special)["input_ids"] for special in (False, True))
+        start = next(i for i in range(len(whole) + 1) if whole[i : i + len(bare)] == bare)
+        return [[] if unknown in one else one for one in read], whole[:start], whole[start + len(bare) :]
 
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None

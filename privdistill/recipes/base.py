@@ -56,6 +56,7 @@ class Task:
         epsilon: total epsilon of the run (None for a recipe that claims nothing).
         delta: total delta of the run.
         class_shares: `tempered` or `counted`, see `matching.quotas`.
+        refinement: how candidates are refined after they were sampled, for recipes that can.
     """
 
     labelled: bool
@@ -68,6 +69,7 @@ class Task:
     epsilon: float | None
     delta: float | None
     class_shares: Literal["tempered", "counted"] = "tempered"
+    refinement: Literal["none", "admm", "language-model"] = "none"
 
 
 @dataclass(frozen=True, slots=True)

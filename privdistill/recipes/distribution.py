@@ -8,6 +8,7 @@ privacy.
 It does not know private text: it sees a release.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ __all__ = [
     "DistributionRecipe",
     "Ground",
     "Measured",
+    "Refine",
     "expected_texts",
     "herded",
     "make_ground",
@@ -82,6 +84,7 @@ class Measured:
         target: the same, read.
         wanted: rows of each class.
         more: the blocks that were measured beside those of the public map.
+        sampled: candidates that were there before any refinement, the first of the pool.
     """
 
     ground: Ground
@@ -89,6 +92,7 @@ class Measured:
     target: NoisyTarget
     wanted: Sequence[int]
     more: tuple[Block, ...] = ()
+    sampled: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +110,10 @@ class Choice:
     owners: IntArray
     soft_labels: FloatArray | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+
+
+Refine = Callable[[Candidates, Measured, Waves], tuple[Candidates, dict[str, object]]]
+"""Improves candidates by what was released, and says what came of it."""
 
 
 def herded(candidates: Candidates, measured: Measured) -> Choice:
@@ -144,6 +152,7 @@ def measure_and_match(
     context: Context,
     choose: Callable[[Candidates, Measured], Choice],
     more: Callable[[Ground], tuple[Block, ...]] = lambda ground: (),
+    refine: Refine | None = None,
 ) -> RecipeRun:
     """The spine of the recipes that match a noised target: they differ in blocks and matcher only.
 
@@ -151,11 +160,12 @@ def measure_and_match(
         context: public models and the task.
         choose: the matcher.
         more: blocks beside those of the public map.
+        refine: what improves the candidates before they are chosen from.
     """
     ground = make_ground(context)
     extra = more(ground)
     release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *extra))
-    return match(context, ground, release, choose, extra)
+    return match(context, ground, release, choose, extra, refine)
 
 
 def make_ground(context: Context) -> Ground:
@@ -194,6 +204,7 @@ def match(
     release: Release,
     choose: Callable[[Candidates, Measured], Choice],
     more: tuple[Block, ...] = (),
+    refine: Refine | None = None,
 ) -> Rows:
     """Everything after the release: post-processing."""
     task, map_ = context.task, ground.map_
@@ -213,7 +224,10 @@ def match(
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, teacher, spoken)
     candidates = waves.write(wanted, factor, ground.public, ground.encoded)
-    choice = choose(candidates, Measured(ground, release, target, wanted, more))
+    measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
+    if refine is not None:
+        candidates, said = refine(candidates, measured, waves)
+    choice = choose(candidates, measured)
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
     # Repeats rows only when the model wrote too few texts.
@@ -226,7 +240,12 @@ def match(
         soft_labels=candidates.probabilities[chosen] if choice.soft_labels is None else choice.soft_labels[order],
         class_names=names,
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
-        facts={**_facts(target, waves, candidates.agreement), "class_shares": _rule(task), **choice.facts},
+        facts={
+            **_facts(target, waves, candidates.agreement),
+            "class_shares": _rule(task),
+            **choice.facts,
+            **said,
+        },
         teacher=teacher,
     )
 

@@ -5,11 +5,16 @@ private records are clipped, summed by class and noised once, beside the statist
 of `distribution`). Rows are chosen from the candidates by the cosine with that target, greedily or by Frank-Wolfe,
 whichever comes closer.
 
+On request candidates are refined first: token by token against the same target, or by way of the language model (see
+`synthesis.refinement`).
+
 It does not know private text: it sees a release.
 """
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -29,8 +34,13 @@ from privdistill.recipes.distribution import STATISTIC, Choice, Ground, Measured
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.measurement import record_sensitivity
 from privdistill.synthesis.near_duplicates import NearDuplicates
+from privdistill.synthesis.prompts import item_prompts
+from privdistill.synthesis.refinement.goal import Goal
+from privdistill.synthesis.refinement.tokens import by_admm
+from privdistill.synthesis.refinement.wave import by_language_model
 from privdistill.synthesis.selection import Candidates, filled
 from privdistill.synthesis.teacher import projected
+from privdistill.synthesis.waves import Waves
 
 __all__ = ["GradientRecipe", "aligned", "head_gradients"]
 
@@ -39,12 +49,15 @@ _WEIGHT = 1.5
 _CLIP_QUANTILE = 0.9
 _NOISE_FLOOR = 5.0
 _STEPS_PER_ROW = 4
+_WAVE_FACTOR = 0.85
+"""Candidates a row that a refined language model writes: as many as one wave of the usual three."""
 
 
 class GradientRecipe:
     """Noised head gradients, matched by cosine."""
 
     name = "gradient"
+    refinements = ("admm", "language-model")
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One full-batch Gaussian statistic takes the whole budget."""
@@ -57,11 +70,16 @@ class GradientRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """The statistic with one more block."""
         noise = noise_multipliers[STATISTIC]
-        return statistic_forecast(noise, expected_texts(task.rows), more={"gradient": _WEIGHT})
+        expected = statistic_forecast(noise, expected_texts(task.rows), more={"gradient": _WEIGHT})
+        if task.refinement == "none":
+            return expected
+        remark = f"refinement {task.refinement} costs no privacy, and some minutes more on two cores"
+        return replace(expected, remarks=(remark,))
 
     def run(self, context: Context) -> RecipeRun:
-        """Measure once, then generate and align."""
-        return (yield from measure_and_match(context, aligned, head_gradients))
+        """Measure once, then generate, refine if asked to, and align."""
+        refine = None if context.task.refinement == "none" else partial(refined, context)
+        return (yield from measure_and_match(context, aligned, head_gradients, refine))
 
 
 def head_gradients(ground: Ground) -> tuple[Block, ...]:
@@ -80,26 +98,60 @@ def head_gradients(ground: Ground) -> tuple[Block, ...]:
 
 def aligned(candidates: Candidates, measured: Measured) -> Choice:
     """Gradient matching, class by class."""
-    (block,) = measured.more
-    assert isinstance(block, HeadGradientBlock)  # noqa: S101  (what `head_gradients` made)
-    counts, noise = measured.target.counts, measured.release.noise["gradient"]
+    goals, seen = goals_of(candidates, measured)
+    reached = {measured.target.names[one.k]: cosine(one.gradients[list(one.chosen)], one.target) for one in goals}
+    chosen = [int(goal.members[i]) for goal in goals for i in goal.chosen]
+    labels = [goal.k for goal in goals for _ in goal.chosen]
+    rows, owners = filled(candidates, measured.wanted, chosen, labels, seen)
+    return Choice(rows, owners, facts={"gradient_cosine": {name: round(value, 4) for name, value in reached.items()}})
+
+
+def refined(
+    context: Context, candidates: Candidates, measured: Measured, waves: Waves
+) -> tuple[Candidates, dict[str, object]]:
+    """More candidates, made for the target; says what the cosine was before (`gradient_cosine` is after)."""
+    goals, _ = goals_of(candidates, measured, context.task.describe)
+    goals = [goal for goal in goals if goal.chosen]
+    before = {
+        measured.target.names[one.k]: round(cosine(one.gradients[list(one.chosen)], one.target), 4) for one in goals
+    }
+    if context.task.refinement == "admm":
+        more, said = by_admm(context, candidates, goals, gradient_block(measured), waves)
+    else:
+        more, said = by_language_model(context, candidates, goals, waves, _WAVE_FACTOR)
+    return more, {**said, "gradient_cosine_before": before}
+
+
+def goals_of(
+    candidates: Candidates, measured: Measured, describe: str | None = None
+) -> tuple[list[Goal], NearDuplicates]:
+    """For each class that wants rows: the noised target, its members' gradients, and which of them come closest.
+
+    Returns:
+        The goals, and all texts that were chosen.
+    """
+    block, counts = gradient_block(measured), measured.target.counts
+    noise, words = measured.release.noise["gradient"], measured.ground.words
     seen = NearDuplicates()
-    chosen: list[int] = []
-    labels: list[int] = []
-    reached: dict[str, float] = {}
+    goals = []
     for k, quota in enumerate(measured.wanted):
         members = np.flatnonzero(candidates.labels == k)
         if not members.size or not quota:
             continue
         gradients = gradients_of(candidates.means[members], candidates.labels[members], block.weights, block.clip)
         noised = measured.release.block("gradient")[k].ravel() / counts[k]
-        target = shrunk(noised, gradients.mean(axis=0), float(noise / counts[k]))
-        found, seen = _closer(gradients, target, quota, [candidates.texts[int(i)] for i in members], seen)
-        reached[measured.target.names[k]] = round(cosine(gradients[found], target), 4)
-        chosen += [int(members[i]) for i in found]
-        labels += [k] * len(found)
-    rows, owners = filled(candidates, measured.wanted, chosen, labels, seen)
-    return Choice(rows, owners, facts={"gradient_cosine": reached})
+        # Refined candidates must not move the goal posts: the prior is the mean of those that were sampled.
+        prior = gradients[members < measured.sampled] if (members < measured.sampled).any() else gradients
+        target = shrunk(noised, prior.mean(axis=0), float(noise / counts[k]))
+        chosen, seen = _closer(gradients, target, quota, [candidates.texts[int(i)] for i in members], seen)
+        prompt = item_prompts(describe, words[k] if len(words) > k else None)[0]
+        goals.append(Goal(k, prompt, members, gradients, target, chosen, quota))
+    return goals, seen
+
+
+def gradient_block(measured: Measured) -> HeadGradientBlock:
+    """What `head_gradients` made."""
+    return next(block for block in measured.more if isinstance(block, HeadGradientBlock))
 
 
 def _closer(

@@ -57,6 +57,17 @@ class Candidates:
         """Share of candidates whose teacher sees the class they were written for."""
         return float(np.mean(self.labels == self.aims)) if len(self.texts) else 0.0
 
+    def take(self, rows: IntArray) -> "Candidates":
+        """Some of the pool."""
+        return Candidates(
+            [self.texts[int(i)] for i in rows],
+            self.aims[rows],
+            self.probabilities[rows],
+            self.means[rows],
+            self.tokens[rows],
+            self.lengths[rows],
+        )
+
     def __add__(self, more: "Candidates") -> "Candidates":
         """Both pools."""
         return Candidates(

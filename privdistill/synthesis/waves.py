@@ -7,6 +7,7 @@ nothing.
 It does not know private text, and does not choose rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from privdistill.features.encoded import Encoded
 from privdistill.matching.target import NoisyTarget, distinct, exaggerated
 from privdistill.mechanisms.release import FloatArray, Release
+from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context
 from privdistill.synthesis.form import ends_whole, tidy
 from privdistill.synthesis.measurement import PublicMap
@@ -73,6 +75,7 @@ class Waves:
         self._vocabularies = (public, spoken_here) if spoken_here.size >= _LEAST_VOCABULARY else (public,)
         self._telling = self._telling_words(public)
         self._seen: set[str] = set()
+        self._steerings: list[Steering] = []
         self.sampled = 0
         self.kept = 0
         self.count = 0
@@ -87,9 +90,8 @@ class Waves:
             encoded: the same, encoded.
         """
         pool = self._public_candidates(public, encoded)
-        usual = _presence(encoded, self._map)  # (V,)
         first = _openings(encoded, self._map)  # (P, V)
-        steerings = [self._steering(k, usual, first) for k in range(len(wanted))]
+        steerings = self.begin(encoded)
         sizes = np.ceil(np.asarray(wanted) * factor / _WAVES).astype(int)
         total = int(sizes.sum()) * _WAVES
         for wave in range(_WAVES + _EXTRA_WAVES):
@@ -107,7 +109,7 @@ class Waves:
             if not drafts:
                 continue
             fresh = self._context.encoder.encode([draft.text for draft in drafts])
-            pool += self._score(drafts, fresh)
+            pool += self.score(drafts, fresh)
             self.count += 1
             aims = np.array([draft.aim for draft in drafts])
             for k in range(len(wanted)):
@@ -118,6 +120,34 @@ class Waves:
                     again = self._steering(k, _presence(part, self._map), damped)
                     steerings[k] = corrected(steerings[k], again)
         return pool
+
+    def begin(self, encoded: Encoded) -> list[Steering]:
+        """The steering of every class before anything was written under it: against the encoded public pool."""
+        usual, first = _presence(encoded, self._map), _openings(encoded, self._map)  # (V,), (P, V)
+        self._steerings = [self._steering(k, usual, first) for k in range(len(self._target.counts))]
+        return self._steerings
+
+    def again(self, model: TunableModel, sizes: IntArray) -> Candidates:
+        """One more wave, written by another model under the steering that the last wave left.
+
+        Args:
+            model: the same vocabulary, other weights.
+            sizes: texts to sample of each class.
+        """
+        self._context = replace(self._context, language_model=model)
+        drafts = self._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
+        self.count += 1
+        return self.score(drafts, self._context.encoder.encode([draft.text for draft in drafts]))
+
+    def proposed(self, texts: Sequence[str], aim: int) -> list[Draft]:
+        """Those of some texts that are well formed and new, plain, as drafts for a class."""
+        form, drafts = self._form, []
+        for text in texts:
+            plain = tidy(text, True, within=form.within, whole_sentences=form.whole_sentences and form.strict)
+            if plain is not None and plain.casefold() not in self._seen:
+                self._seen.add(plain.casefold())
+                drafts.append(Draft(plain, aim))
+        return drafts
 
     def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int) -> list[Draft]:
         """New texts of every class."""
@@ -152,12 +182,13 @@ class Waves:
                 self._seen.add(text.casefold())
                 kept.append(draft)
                 where.append(i)
-        pool = self._score(kept, _subset(encoded, np.array(where, dtype=np.int64)))
+        pool = self.score(kept, _subset(encoded, np.array(where, dtype=np.int64)))
         if any(word is None for word in self._words):
             pool = replace(pool, aims=pool.labels)
         return pool
 
-    def _score(self, drafts: list[Draft], encoded: Encoded) -> Candidates:
+    def score(self, drafts: list[Draft], encoded: Encoded) -> Candidates:
+        """Texts as candidates: what the teacher and the target see of each."""
         columns = self._target.columns
         tokens = np.zeros((len(drafts), columns.size))  # (n, G)
         lengths = np.zeros((len(drafts), len(self._map.length.edges) + 1))  # (n, L)

@@ -13,8 +13,10 @@ from privdistill.matching.gradients import (
     gradients_of,
     greedy_cosine,
     heaviest,
+    improvement,
     public_checkpoints,
     shrunk,
+    softened_cosine,
 )
 from privdistill.mechanisms.expert import make_head
 
@@ -112,3 +114,23 @@ def test_refused_candidates_are_never_taken() -> None:
     chosen = greedy_cosine(np.eye(6), np.ones(6), 6, accept=lambda i: i % 2 == 0)
     assert sorted(chosen) == [0, 2, 4]
     assert heaviest(np.array([0.5, 0.3, 0.2, 0.0]), 4, accept=lambda i: i != 1) == [0, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_weights_of_the_language_model_are_the_slope_of_the_match(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gradients, target, losses = rng.standard_normal((9, 6)), rng.standard_normal(6), rng.gamma(4.0, size=9)
+    weights = improvement(losses, gradients, target)
+    assert abs(weights.sum()) < 1e-12
+    for i in range(9):
+        step = np.zeros(9)
+        step[i] = 1e-6
+        up, down = (1 - softened_cosine(losses + sign * step, gradients, target) for sign in (1, -1))
+        assert weights[i] == pytest.approx((up - down) / 2e-6, abs=1e-7)
+
+
+def test_a_text_that_points_at_the_target_should_become_likelier() -> None:
+    target = np.array([1.0, 0.0])
+    weights = improvement(np.ones(3), np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.1]]), target)
+    assert weights[0] > 0 > weights[2]
+    assert not improvement(np.ones(2), np.zeros((2, 2)), target).any(), "nothing to match, nothing to learn"

@@ -47,13 +47,14 @@ class Bench:
         names: tuple[str, ...] | None = None,
         rows: int = 12,
         epsilon: float = 8.0,
+        refinement: str = "none",
     ) -> tuple[Rows, list[MechanismRequest], list[MechanismRecord]]:
         """Rows, requests and charged mechanisms of one run."""
         declared = names or (tuple(sorted(set(labels))) if labels else None)
         config = RunConfig(
             source=Source(path="nowhere", label_column="label" if labels else None, labels=declared, size=len(texts)),
             privacy=Privacy(epsilon=epsilon),
-            synthesis=Synthesis(recipe=recipe, rows=rows, describe="short remarks"),
+            synthesis=Synthesis(recipe=recipe, rows=rows, describe="short remarks", refinement=refinement),
         )
         plan = make_plan(config)
         unit_of = np.arange(len(texts), dtype=np.int64)

@@ -1,0 +1,118 @@
+"""The ablation: one release for all rows, switches that undo themselves, differences only where they can be told."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.ablation import Study, packed
+from benchmarks.ablation_table import markdown, unpacked
+from benchmarks.corpora import Corpus
+from benchmarks.shared_release import SharedRelease
+from benchmarks.sharing import SharedModels
+from benchmarks.switches import SWITCHES, Switch, switched
+from privdistill.config import Performance, Synthesis
+from privdistill.recipes import distribution
+from tests.conftest import toy_rows
+
+
+def switch_of(name: str) -> Switch:
+    (one,) = (one for one in SWITCHES if one.name == name)
+    return one
+
+
+def test_every_switch_changes_something_that_is_there_and_undoes_it() -> None:
+    names = [switch.name for switch in SWITCHES]
+    assert len(set(names)) == len(names)
+    for switch in SWITCHES:
+        assert switch.against in names
+        before = [getattr(owner, name) for owner, name, _ in switch.changes]
+        with switched(switch):
+            assert all(getattr(owner, name) is value for owner, name, value in switch.changes)
+        assert all(getattr(o, n) is b for (o, n, _), b in zip(switch.changes, before, strict=True))
+
+
+def test_hits_survive_packing() -> None:
+    hits = np.random.default_rng(0).integers(2, size=77).astype(np.float64)
+    assert np.array_equal(unpacked(packed(hits), 77), hits)
+
+
+def line(switch: str, redraw: int, share: float, *, seed: int = 0, release: str = "r") -> dict[str, Any]:
+    draw = np.random.default_rng(seed).random(400)
+    return {
+        "corpus": "toys",
+        "epsilon": 4.0,
+        "rows": 400,
+        "redraw": redraw,
+        "switch": switch,
+        "release": release,
+        "tested": 400,
+        "status": "done",
+        "seconds": 1.0,
+        "hits": {student: packed((draw < share).astype(float)) for student in ("words", "encoder", "static")},
+        "code": {"commit": "abc", "versions": {"torch": "2"}},
+        "date": "2026-11-22T10:00:00+00:00",
+        "machine": "a machine, 2 cores",
+    }
+
+
+def test_only_a_difference_beyond_interval_and_luck_is_bold() -> None:
+    base = [line("distribution", r, 0.7 + 0.004 * r) for r in (0, 1)]
+    again = [line("candidates written again", r, 0.702) for r in (0, 1)]
+    large = [line("no steering", r, 0.5) for r in (0, 1)]
+    same = [line("two waves", r, 0.702) for r in (0, 1)]
+    text = markdown([*base, *again, *large, *same])
+    rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
+    assert rows["no steering"].count("**") == 6
+    assert "**" not in rows["two waves"]
+    assert "moves accuracy by" in text
+    alone = markdown([base[0], large[0]])
+    assert "**no steering" not in alone
+    assert "| no steering | distribution | 1 | -" in alone
+    assert "not known yet" in alone
+    assert "**-" not in alone, "one pool says nothing of luck"
+
+
+def test_rows_of_another_release_are_not_paired() -> None:
+    text = markdown([line("distribution", 0, 0.7), line("no steering", 0, 0.2, release="newer")])
+    assert "no row to compare with" in text
+    assert "\n| distribution |" not in text
+
+
+def test_a_failed_row_says_why() -> None:
+    failed = line("two waves", 0, 0.5) | {"status": "failed", "reason": "MechanismError: no text"}
+    assert "failed: MechanismError: no text" in markdown([line("distribution", 0, 0.7), failed])
+
+
+def test_rows_share_one_release_and_one_pool_on_tiny_models(
+    tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (32, 32))
+    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 8)
+    rows, words = toy_rows(140), {"good": "praise", "bad": "complaint"}
+    corpus = Corpus("toys", tuple(words), "notes", words, "accuracy", 140, tuple(rows), ())
+    performance = Performance(batch_size=64, pool_factor=1.0)
+    shared = SharedModels(Synthesis(model=str(tiny_language_model), encoder=str(tiny_encoder)), performance)
+    with shared.of(0) as models:
+        release = SharedRelease(corpus, 8.0, 6, models, tmp_path / "work", performance)
+        study = Study(shared, release)
+        drawn = release.drawn()
+        first, again = (release.rows("distribution", "none", 0, writes=False) for _ in range(2))
+        assert sorted(first.texts) == sorted(again.texts), "chosen from the same candidates by the same release"
+        soft = study.line(switch_of("soft labels, temperature 1"), 0)
+        balanced = switch_of("balanced classes")
+        with switched(balanced):
+            assert sorted(release.rows("distribution", "none", 0, writes=False).labels) == ["bad"] * 3 + ["good"] * 3
+        written = study.line(switch_of("no steering"), 0)
+    assert len(release.holdout) == 42
+    for found in (soft, written):
+        assert set(found["hits"]) == {"words", "encoder", "static"}
+        assert len(unpacked(found["hits"]["words"], 42)) == 42
+    kept = SharedRelease(corpus, 8.0, 6, models, tmp_path / "work", performance)
+    assert kept.drawn() == drawn, "whoever goes on pays nothing and pairs with what is there"
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {
+        "ground.npz",
+        "pool-distribution-0.npz",
+        "release-distribution.npz",
+    }
