@@ -73,7 +73,7 @@ class GradientRecipe:
         expected = statistic_forecast(noise, expected_texts(task.rows), more={"gradient": _WEIGHT})
         if task.refinement == "none":
             return expected
-        remark = f"refinement {task.refinement} costs no privacy, and some minutes more on two cores"
+        remark = f"refinement {task.refinement} costs no privacy; what it costs in time is not in the figure above"
         return replace(expected, remarks=(remark,))
 
     def run(self, context: Context) -> RecipeRun:
