@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from audits.findings import AuditReport, CanaryDeclaration
 from privdistill.config import Source
+from privdistill.corpus.fingerprints import digest
 from privdistill.corpus.sides import normalise
 from privdistill.corpus.units import Side, Split, plant
 from privdistill.errors import IndeterminateError, RefusedError, RunError
@@ -27,16 +28,31 @@ from privdistill.synthesis.canaries import canary_openings, canary_words
 __all__ = ["examine", "keep_sides", "plant_canaries", "read_audit", "refuse_canaries"]
 
 _KEY = "split.key"
+_CORPUS = "corpus.digest"
 _CANARIES = "canaries"
+_DECLARED = "declared.json"
 _ANSWERS = {0, 3, 10}
 _UNIT = "unit"
 
 
 def keep_sides(run: RunDirectory, sides: Split, key: bytes) -> None:
-    """Write train, holdout and split key under RUN/private."""
+    """Write train, holdout and split key under RUN/private; a resumed run must find the units that it had.
+
+    Raises:
+        RunError: the corpus holds other units, labels or records than when the run was begun.
+    """
+    kept, found = run.private / _CORPUS, digest(sides, key).encode() + b"\n"
+    if kept.is_file():
+        if kept.read_bytes() != found:
+            raise RunError(
+                "the corpus is not what it was when this run was begun (records, labels or units differ), and a run is "
+                "resumed on the same units or not at all; restore the corpus, or start a new run"
+            )
+        return
     write_atomically(run.private / _KEY, key.hex().encode() + b"\n")
     for name, side in (("train", sides.train), ("holdout", sides.holdout)):
         write_atomically(run.private / f"{name}.parquet", _parquet(side))
+    write_atomically(kept, found)  # last: with it, all of them are there
 
 
 def plant_canaries(
@@ -45,7 +61,7 @@ def plant_canaries(
     """Have the examiner issue canaries under the source's key; returns the units with the planted ones, and the claim.
 
     They are made of declarations and public models, so they are no function of the corpus. The envelope lies in
-    RUN/private until the examiner opens it; what was not planted is seen by nobody before.
+    RUN/private until the examiner opens it; what was not planted is seen by nobody before. A resumed run has them.
 
     Raises:
         RunError: they could not be issued.
@@ -53,7 +69,28 @@ def plant_canaries(
     if not source.canaries:
         return units, None
     folder = run.private / _CANARIES
-    folder.mkdir(mode=0o700)
+    declared = _declared(folder)
+    if declared is None:
+        declared = _issue(run, folder, source, task, models, progress)
+    rows = [json.loads(line) for line in (folder / "inserted.jsonl").read_bytes().splitlines()]
+    labels = tuple(row["label"] for row in rows) if task.labelled else None
+    return plant(units, tuple(row["text"] for row in rows), labels), declared
+
+
+def _declared(folder: Path) -> CanaryDeclaration | None:
+    """What the claim will say of canaries that were issued before, or None."""
+    try:
+        return CanaryDeclaration.model_validate_json((folder / _DECLARED).read_bytes())
+    except OSError:
+        return None
+
+
+def _issue(
+    run: RunDirectory, folder: Path, source: Source, task: Task, models: Models, progress: Progress
+) -> CanaryDeclaration:
+    for left in folder.glob("*"):
+        left.unlink()  # a run that was killed before its canaries were complete issues others
+    folder.mkdir(mode=0o700, exist_ok=True)
     openings = canary_openings(models.language_model, task, source.canaries, progress)
     given = [{"text": text} | ({"label": label} if label is not None else {}) for text, label in openings]
     write_atomically(folder / "openings.jsonl", _jsonl(given))
@@ -66,10 +103,9 @@ def plant_canaries(
     if done.returncode != 0:
         write_atomically(run.private / "canaries.stderr", done.stderr)
         raise RunError(f"canaries could not be issued (see {run.private / 'canaries.stderr'}); nothing was spent")
-    rows = [json.loads(line) for line in (folder / "inserted.jsonl").read_bytes().splitlines()]
     declared = CanaryDeclaration(issued=source.canaries, commitment=done.stdout.decode().strip())
-    labels = tuple(row["label"] for row in rows) if task.labelled else None
-    return plant(units, tuple(row["text"] for row in rows), labels), declared
+    write_atomically(folder / _DECLARED, declared.model_dump_json().encode())
+    return declared
 
 
 def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Progress) -> AuditReport:

@@ -42,10 +42,13 @@ def generate(
     *,
     run: Path | None = None,
     ledger: str | None = None,
+    resume: bool = False,
     progress: Progress,
     notice: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Corpus in, candidate out. What `notice` is told is for the operator's terminal and changes nothing.
+
+    With `resume`, the interrupted run `run` goes on under the charge that it has made; nothing is charged twice.
 
     Guarantee: the candidate is (epsilon, delta)-DP with the epsilon and delta of its claim.
     Unit: config.source.unit. Adjacency: add or remove one unit.
@@ -67,12 +70,13 @@ def generate(
     intent, source = make_plan(config), config.source
     intent.require_feasible()
     path = locate(source.path, progress)
-    book = Ledger(ledger)
+    book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
     kept = book.open_source(name, unit=source.unit, holdout=source.holdout, cap=cap)
     sides = load_sides(path, source, kept.key)
-    attempt = book.attempt(kept, intent.mechanisms, intent.budget, partial(fingerprints, sides))
-    directory, manifest = RunDirectory.begin(run, config=config, ledger=book.address, source_id=kept.id)
+    attempt = book.attempt(kept, intent.mechanisms, intent.budget, partial(fingerprints, sides), resumed=resume)
+    begin = RunDirectory.resume if resume else RunDirectory.begin
+    directory, manifest = begin(run, config=config, ledger=book.address, source_id=kept.id)
     with directory.recording(manifest):
         models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
@@ -81,7 +85,7 @@ def generate(
             model, private = models.language_model, directory.private
             door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private)
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
-            context = make_context(task, intent.mechanisms, models, config.performance, progress)
+            context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = converse(intent.recipe, context, door.answer)
             write_candidate(
                 directory,

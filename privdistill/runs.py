@@ -8,9 +8,11 @@
     RUN/audit/audit.json         the examiner's report
     RUN/decision.json            the gate's answer
 
-It does not know how any of these is made.
+A run is made by one process at a time, which holds a lock on it until it ends, however it ends. A run that was killed
+or interrupted may be resumed, as long as it is told nothing else than before. It does not know how any of it is made.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +32,8 @@ from privdistill.errors import RunError
 __all__ = ["Manifest", "RunDirectory", "canonical_json", "now", "write_atomically"]
 
 _RUN_SCHEMA = "privdistill.run/v1"
+_SPEC = "spec.sha256"
+_LOCK = "lock"
 
 
 class Manifest(BaseModel):
@@ -125,7 +130,40 @@ class RunDirectory:
             ledger=ledger,
             source_id=source_id,
         )
-        return cls.create(path, run_id), manifest
+        directory = cls.create(path, run_id)
+        write_atomically(directory.private / _SPEC, _digest(config))
+        return directory, manifest
+
+    @classmethod
+    def resume(
+        cls, path: Path | None, *, config: RunConfig, ledger: str, source_id: str
+    ) -> tuple["RunDirectory", Manifest]:
+        """Find a run that did not complete, and the manifest under which it goes on.
+
+        Raises:
+            RunError: there is nothing to resume, or it was begun otherwise.
+        """
+        if path is None:
+            raise RunError("expected the run directory to resume, found none; name the one that generate made")
+        run = cls(path)
+        manifest = run.manifest()
+        if manifest.status == "complete":
+            raise RunError(f"run {path} is complete; there is nothing to resume")
+        try:
+            spec = (run.private / _SPEC).read_bytes()
+        except OSError:
+            raise RunError(f"run {path} kept nothing to go on from; start a new run with generate") from None
+        if (manifest.config, spec) != (config, _digest(config)):
+            raise RunError(
+                f"run {path} was begun with other settings, or by another version, and is resumed as it was begun or "
+                "not at all; start a new run with generate"
+            )
+        if (manifest.ledger, manifest.source_id) != (ledger, source_id):
+            raise RunError(
+                f"run {path} is charged to another ledger or source than the one found now; name that one, or start "
+                "a new run"
+            )
+        return run, manifest.model_copy(update={"status": "running", "process": os.getpid()})
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -138,7 +176,10 @@ class RunDirectory:
         status = run.manifest().status
         if status != "complete":
             said = "did not complete" if status == "running" else f"was {status}"
-            raise RunError(f"run {path} {said}; what it drew stays charged. Start a new run with generate")
+            raise RunError(
+                f"run {path} {said}; what it drew stays charged. Go on with `privdistill generate --resume {path}`, or "
+                "start a new run"
+            )
         return run
 
     @property
@@ -171,14 +212,37 @@ class RunDirectory:
         """Keep the status true: `running` now, `interrupted` or `failed` on the way out by an exception.
 
         A process that is killed leaves `running`, which `open` takes for dead: `complete` is written last.
+
+        Raises:
+            RunError: another process is making this run, or has completed it.
         """
-        self.write_manifest(manifest)
+        with self._held():
+            if (self.path / "run.json").exists() and self.manifest().status == "complete":
+                raise RunError(f"run {self.path} is complete; there is nothing to resume")
+            for left in self.private.glob(".*.????????"):
+                left.unlink()  # half-written by a process that was killed: nobody has read it, and nobody will
+            self.write_manifest(manifest)
+            try:
+                yield
+            except BaseException as error:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                self.write_manifest(manifest.model_copy(update={"status": status}))
+                raise
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the run; the operating system lets go of it when this process ends."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.private / _LOCK, timeout=0, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"run {self.path} is being made by another process right now; wait for it to end") from None
         try:
             yield
-        except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.write_manifest(manifest.model_copy(update={"status": status}))
-            raise
+        finally:
+            lock.release()
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -199,6 +263,12 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _digest(config: RunConfig) -> bytes:
+    """What the run was told, and by which version, in one line."""
+    told = {"version": version("privdistill"), "config": config.model_dump(mode="json")}
+    return hashlib.sha256(canonical_json(told)).hexdigest().encode() + b"\n"
 
 
 def canonical_json(value: object) -> bytes:

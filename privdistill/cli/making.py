@@ -10,13 +10,19 @@ import typer
 
 from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, Spec, takes_spec
-from privdistill.cli.settings import Settings, find_file, load_settings
-from privdistill.errors import RefusedError
+from privdistill.cli.settings import Settings, find_file, load_settings, resumed_settings
+from privdistill.errors import ConfigError, RefusedError
 
 __all__ = ["generate", "plan", "run"]
 
 RunOption = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="Run directory to make (default: runs/<UTC>-<hex>).")
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume", metavar="RUN", help="Go on with an interrupted run as it was begun; nothing more is charged."
+    ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="BUNDLE", help="Bundle to make (default: RUN/release).")
@@ -42,14 +48,19 @@ def plan(spec: Spec, json: Json = False, quiet: Quiet = False) -> None:
 
 
 @takes_spec
-def generate(spec: Spec, run: RunOption = None, json: Json = False, quiet: Quiet = False) -> None:
+def generate(
+    spec: Spec, run: RunOption = None, resume: ResumeOption = None, json: Json = False, quiet: Quiet = False
+) -> None:
     """Make a synthetic corpus under a privacy budget. Prints the run directory.
 
     Example: privdistill generate reviews.csv --epsilon 8 --label-column label --describe "short movie reviews"
 
-    What is drawn stays charged in the ledger, whatever happens afterwards.
+    What is drawn stays charged in the ledger, whatever happens afterwards. A run that was killed goes on with --resume.
     """
-    made = _generate(_settings(spec, quiet=quiet), run, quiet=quiet)
+    if resume is not None and run is not None and run != resume:
+        raise ConfigError("--resume names the run that goes on, so --run has nothing to say; leave it out")
+    settings = _settings(spec, quiet=quiet) if resume is None else resumed_settings(resume, spec.flags)
+    made = _generate(settings, run if resume is None else resume, resume=resume is not None, quiet=quiet)
     if json:
         show_json({"run": str(made)})
     else:
@@ -102,14 +113,16 @@ def _settings(spec: Spec, *, quiet: bool) -> Settings:
     return settings
 
 
-def _generate(settings: Settings, run: Path | None, *, quiet: bool) -> Path:
+def _generate(settings: Settings, run: Path | None, *, resume: bool = False, quiet: bool) -> Path:
     from privdistill import pipeline
 
     for warning in pipeline.plan(settings.config).warnings:
         hint(f"warning: {warning}", quiet=quiet)
     notices: list[str] = []
     with progress_bars(quiet=quiet) as bars:
-        made = pipeline.generate(settings.config, run=run, ledger=settings.ledger, progress=bars, notice=notices.append)
+        made = pipeline.generate(
+            settings.config, run=run, ledger=settings.ledger, resume=resume, progress=bars, notice=notices.append
+        )
     for notice in notices:
         hint(f"note: {notice}", quiet=quiet)
     return made

@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError
 from privdistill.policy.strict_yaml import YamlError, read_yaml
+from privdistill.runs import RunDirectory
 
-__all__ = ["FILE_NAME", "Settings", "find_file", "load_settings"]
+__all__ = ["FILE_NAME", "Settings", "find_file", "load_settings", "resumed_settings"]
 
 FILE_NAME = "privdistill.yaml"
 _MAX_PROBLEMS = 3
+_PATHS = {"path", "ledger"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,29 @@ def load_settings(flags: Mapping[str, object], *, file: Path | None) -> Settings
     except ValidationError as error:
         raise ConfigError(_sentence(error, given, file)) from None
     return Settings(config, ledger, file)
+
+
+def resumed_settings(run: Path, flags: Mapping[str, object]) -> Settings:
+    """The settings under which a run was begun; a flag may repeat one of them, and never change it.
+
+    Raises:
+        RunError: there is no run.
+        ConfigError: a flag says something else than the run was told.
+    """
+    manifest = RunDirectory(run).manifest()
+    told: dict[str, Any] = manifest.config.model_dump(mode="json")
+    for name, value in flags.items():
+        section, _, key = name.rpartition(".")
+        if value is None or (not section and str(value) == manifest.ledger):
+            continue
+        known = told[section][key] if section else manifest.ledger
+        same = Path(str(value)).resolve() == Path(str(known)).resolve() if key in _PATHS else value == known
+        if not same:
+            raise ConfigError(
+                f"{name} is not what run {run} was told, and a run is resumed as it was begun; leave the flag out, or "
+                "start a new run"
+            )
+    return Settings(manifest.config, manifest.ledger, None)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,7 +1,12 @@
 """What a DP-SGD run has persisted: weights, optimizer, steps done and what they were charged as, in one atomic file.
 
 No random state is ever stored: sampling and noise have none (see `mechanisms.dpsgd`). Steps that are in the file are
-the steps whose result may have been seen; they are the accountant's history. It lies under RUN/private.
+the steps whose result may have been seen. It lies under RUN/private.
+
+How steps are counted: all steps of the schedule are charged before the first one is drawn, and stay charged. A step
+begins only when the one before is in the file, so a killed process leaves at most one that was drawn and not kept. It
+was seen by nobody: what it may have left half-written is deleted before the run goes on, and it is drawn anew under the
+same charge. Whatever was seen is therefore one composition of at most the steps that were charged.
 
 It does not know the records, the loss, or whether the run was killed.
 """
@@ -15,8 +20,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from privdistill.errors import MechanismError
+from privdistill.errors import RunError
 from privdistill.mechanisms.dpsgd import Schedule
+from privdistill.mechanisms.kept import digest
 from privdistill.mechanisms.release import FinetuneRequest
 from privdistill.runs import write_atomically
 
@@ -80,7 +86,7 @@ class Checkpoints:
         """The persisted iterate, or None.
 
         Raises:
-            MechanismError: it is damaged, or was made under other terms than the plan.
+            RunError: it is damaged, or was made under other terms than the plan.
         """
         path = self._path(request.name)
         if not path.exists():
@@ -94,11 +100,11 @@ class Checkpoints:
                     groups[kind][name] = file.get_tensor(key)
             steps = int(said["steps"])
         except (OSError, SafetensorError, KeyError, ValueError):
-            raise MechanismError(
+            raise RunError(
                 "the checkpoint of this run is damaged; what it drew stays charged, start a new run"
             ) from None
         if said.get("schedule") != _terms(request, schedule) or not 1 <= steps <= schedule.steps:
-            raise MechanismError("the checkpoint was made under other terms than this plan; start a new run")
+            raise RunError("the checkpoint was made under other terms than this plan; start a new run")
         return Checkpoint(steps, groups["weights"], groups[_FIRST], groups[_SECOND])
 
     def history(self, name: str) -> tuple[float, float, int] | None:
@@ -116,17 +122,14 @@ class Checkpoints:
 
 
 def _terms(request: FinetuneRequest, schedule: Schedule) -> str:
-    """What a checkpoint may be continued under: the schedule, and what decides the shape of training."""
+    """What a checkpoint may be continued under: everything that was asked for, and the schedule."""
     return json.dumps(
         {
-            "model": request.model,
-            "layers": request.layers,
-            "rank": request.rank,
-            "prompts": request.prompts,
+            "request": digest(request),
             "noise_multiplier": schedule.noise_multiplier,
             "sample_rate": schedule.sample_rate,
             "steps": schedule.steps,
-            "max_grad_norm": schedule.max_grad_norm,
+            "expected_batch_size": schedule.expected_batch_size,
         },
         sort_keys=True,
     )

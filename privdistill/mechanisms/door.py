@@ -1,7 +1,7 @@
 """The door: answers the requests of one run, each planned mechanism once, out of a reserved budget.
 
-It joins private units, public encoder, budget and charge. It does not know recipes, files, or what becomes of a
-release.
+It joins private units, public encoder, budget and charge. A release is on disk before the recipe sees it, so that a
+resumed run reads it instead of drawing again. It does not know recipes, or what becomes of a release.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from privdistill.accounting.budget import Budget
 from privdistill.errors import PrivacyError
 from privdistill.features.encoded import Encoded, TextEncoder
 from privdistill.mechanisms.disclosure import disclose
+from privdistill.mechanisms.kept import Kept
 from privdistill.mechanisms.labels import LABELS, release_labels
 from privdistill.mechanisms.release import (
     DisclosureRequest,
@@ -63,6 +64,8 @@ class Door:
         self._units, self._encoder, self._budget, self._charge = units, encoder, budget, charge
         self._progress, self._model, self._private = progress, model, private
         self._encoded: Encoded | None = None
+        self._kept = Kept(private) if private is not None else None
+        self._answered: set[str] = set()
 
     def labels(self) -> Release:
         """Release the label list by threshold.
@@ -71,7 +74,8 @@ class Door:
             PrivacyError: no label threshold was planned.
         """
         budget, noise_multiplier = self._planned(LABELS)
-        return release_labels(
+        measure = partial(
+            release_labels,
             self._units,
             noise_multiplier=noise_multiplier,
             grid_steps=budget.grid_steps,
@@ -79,6 +83,7 @@ class Door:
             delta_threshold=budget.delta_threshold,
             charge=self._charge,
         )
+        return self._once(LABELS, None, measure)
 
     def answer(self, request: MechanismRequest) -> Release:
         """Answer one request of the plan.
@@ -95,27 +100,27 @@ class Door:
                 return disclose(self._units, request, charge=self._charge)
             case StatisticRequest():
                 budget, noise_multiplier = self._planned(request.name)
-                return release_statistic(
-                    self._units,
-                    self._records(),
-                    request,
+                statistic = partial(
+                    release_statistic,
+                    request=request,
                     noise_multiplier=noise_multiplier,
                     grid_steps=budget.grid_steps,
                     delta_discretisation=budget.delta_discretisation[request.name],
                     charge=self._charge,
                 )
+                return self._once(request.name, request, lambda: statistic(self._units, self._records()))
             case ExpertRequest():
                 from privdistill.mechanisms.expert import release_expert  # torch and Opacus, only when trained
 
                 budget, noise_multiplier = self._planned(request.name, sampled=True)
-                return release_expert(
-                    self._units,
-                    self._records(),
-                    request,
+                expert = partial(
+                    release_expert,
+                    request=request,
                     noise_multiplier=noise_multiplier,
                     sampling=budget.sampling[request.name],
                     charge=self._charge,
                 )
+                return self._once(request.name, request, lambda: expert(self._units, self._records()))
             case FinetuneRequest():
                 from privdistill.mechanisms.checkpoints import Checkpoints
                 from privdistill.mechanisms.finetuning import release_adapter
@@ -134,6 +139,19 @@ class Door:
                     checkpoints=Checkpoints(self._private),
                     progress=self._progress,
                 )
+
+    def _once(self, name: str, asked: object, measure: Callable[[], Release]) -> Release:
+        """Measure and keep; in a resumed run, read what was kept. A second question in one run is a second draw."""
+        fresh = self._kept is not None and name not in self._answered
+        self._answered.add(name)
+        found = self._kept.find(name, asked) if self._kept is not None and fresh else None
+        if found is not None:
+            self._charge(found.record)  # looks it up in the ledger: what is not charged there is not handed out
+            return found
+        release = measure()
+        if self._kept is not None and fresh:
+            self._kept.keep(name, asked, release)
+        return release
 
     def _records(self) -> Encoded:
         if self._encoded is None:

@@ -9,7 +9,8 @@ It does not know the corpus, the ledger, the audit or the gate.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release, Reservation
 from privdistill.models.interface import TunableModel
 from privdistill.models.loading import Located, Models
+from privdistill.recipes.memory import RememberingModel, sampling_generator
 from privdistill.synthesis.teacher import Teacher
 
 __all__ = [
@@ -164,15 +166,16 @@ def make_context(
     models: Models,
     performance: Performance,
     progress: Progress,
+    private: Path,
 ) -> Context:
-    """Everything public in one place; `rng` is for sampling text and is seeded from the operating system."""
+    """Everything public in one place; what is written, and `rng`, are remembered in the run's folder `private`."""
     return Context(
         task=task,
         noise_multipliers={planned.name: planned.noise_multiplier for planned in mechanisms},
         encoder=models.encoder,
-        language_model=models.language_model,
+        language_model=cast("TunableModel", RememberingModel(models.language_model, private)),
         performance=performance,
-        rng=np.random.default_rng(),
+        rng=sampling_generator(private),
         progress=progress,
         located=models.located,
     )

@@ -3,18 +3,20 @@
 Order of events, kept by every caller: `open_source`; `attempt` (whose units, and is there room: refused before anything
 is spent); then, at the first mechanism, the units join the source and the whole plan is reserved in one transaction;
 each mechanism is marked as drawn before its noise is drawn; when the candidate is written the run is committed, or
-else abandoned. Every step is one entry, on disk before the next may happen; a reservation counts from its entry on,
-whatever becomes of the run, so a crash between any two statements never under-counts.
+else abandoned; what was interrupted stays open and may be resumed under its reservation. Every step is one entry, on
+disk before the next may happen; a reservation counts from its entry on, whatever becomes of the run, so a crash between
+any two statements never under-counts.
 
 It does not know how a mechanism works, nor what a policy thinks of a total.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -28,7 +30,7 @@ from privdistill.accounting.ledger.keyring import Keyring, key_check
 from privdistill.accounting.ledger.replay import replay
 from privdistill.accounting.ledger.standing import Source, Standing, Total, linked, opened, run_loss, standing
 from privdistill.accounting.ledger.storage import Storage
-from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError
+from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 __all__ = ["DEFAULT_CAP", "Ledger"]
@@ -113,8 +115,12 @@ class Ledger:
         plan: Sequence[Reservation],
         budget: Budget | None,
         fingerprints: Fingerprints,
+        *,
+        resumed: bool = False,
     ) -> Attempt:
         """Begin an attempt: whose units are these, and would the plan fit? Spends nothing.
+
+        A resumed one has been admitted and charged before; its reservation is looked at when charging begins.
 
         Raises:
             BudgetError: units are shared with another source, or the cap is spent.
@@ -122,6 +128,9 @@ class Ledger:
         """
         identity = Identity(self._storage, self._keyring, source, fingerprints)
         identity.check()
+        if resumed:
+            reopen = partial(self._reopen, source, plan, budget)
+            return Attempt(lambda run_id: None, self.draw, self.commit, self.abandon, reopen)
         with self._storage.reading() as db:
             self._admitted(db, source.id, run_loss(plan, budget))
 
@@ -152,13 +161,7 @@ class Ledger:
             after = self._admitted(db, source.id, loss)
             body = {
                 "mechanisms": [planned._asdict() for planned in plan],
-                "budget": None
-                if budget is None
-                else {
-                    "epsilon": budget.epsilon,
-                    "delta": budget.delta,
-                    "delta_composition": budget.delta_composition,
-                },
+                "budget": _budget_json(budget),
                 "charge": loss.as_json() if loss is not None else None,
                 "total": after.as_json(),
             }
@@ -302,6 +305,34 @@ class Ledger:
                 )
         return standing(db, [source_id]).with_run(loss)
 
+    def _reopen(
+        self, source: Source, plan: Sequence[Reservation], budget: Budget | None, run_id: str
+    ) -> dict[str, Mapping[str, Any]]:
+        """Note that an interrupted run goes on under its reservation; returns what it has drawn, by name.
+
+        Raises:
+            RunError: nothing is reserved for it, it is closed, or it was planned otherwise.
+        """
+        with self._writing() as db:
+            entries = list(select(db, run_id=run_id))
+            reserved = next((entry for entry in entries if entry.kind == "reserved"), None)
+            if reserved is None or budget is None:
+                raise RunError(f"run {run_id} was interrupted before it was charged for anything; start a new run")
+            if any(entry.kind in _CLOSING for entry in entries):
+                raise RunError(f"run {run_id} is closed in the ledger and draws nothing more; start a new run")
+            planned = [Reservation(**one) for one in reserved.body["mechanisms"]]
+            same = reserved.source_id == source.id and reserved.body["budget"] == _budget_json(budget)
+            if not same or planned != list(plan):
+                raise RunError(
+                    f"run {run_id} was charged for another plan than its configuration makes on this machine now; "
+                    "start a new run"
+                )
+            drawn = {entry.name: entry.body for entry in entries if entry.kind == "drawn"}
+            turn = 1 + sum(entry.kind == "resumed" for entry in entries)
+            body = {"drawn": sorted(drawn)}
+            append(db, self._storage.id, "resumed", source_id=source.id, run_id=run_id, name=f"{turn}", body=body)
+        return drawn
+
     def _close(self, kind: Literal["committed", "abandoned"], run_id: str) -> None:
         with self._writing() as db:
             reserved = last(db, "reserved", run_id=run_id)
@@ -320,6 +351,12 @@ class Ledger:
 
 def _caps(sources: dict[str, Entry], group: Sequence[str]) -> list[Cap]:
     return [Cap(**sources[source_id].body["cap"]) for source_id in group if source_id in sources]
+
+
+def _budget_json(budget: Budget | None) -> dict[str, float] | None:
+    if budget is None:
+        return None
+    return {"epsilon": budget.epsilon, "delta": budget.delta, "delta_composition": budget.delta_composition}
 
 
 def _said(text: str, flag: str) -> str:

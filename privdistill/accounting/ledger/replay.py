@@ -90,6 +90,11 @@ class _Story:
         self.drawn.add((entry.run_id, entry.name))
         return None
 
+    def resumed(self, entry: Entry) -> str | None:
+        if self.owner.get(entry.run_id) != entry.source_id or entry.run_id in self.closed:
+            return "it resumes a run that is not open"
+        return None
+
     def closing(self, entry: Entry) -> str | None:
         if self.owner.get(entry.run_id) != entry.source_id or entry.run_id in self.closed:
             return "it closes a run that is not open"
@@ -110,6 +115,7 @@ def replay(ledger_id: str, entries: Iterable[Entry]) -> dict[int, str]:
         "linked": story.linked,
         "reviewed": story.reviewed,
         "reserved": story.reserved,
+        "resumed": story.resumed,
         "drawn": story.drawn_,
         "committed": story.closing,
         "abandoned": story.closing,

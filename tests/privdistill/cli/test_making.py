@@ -12,6 +12,7 @@ import pytest
 from audits.findings import AuditReport
 from privdistill.config import RunConfig
 from privdistill.policy.decision import Decision
+from privdistill.runs import RunDirectory
 from tests.privdistill.cli.test_release import audit_report, decision
 
 
@@ -50,9 +51,15 @@ def calls(pipeline: ModuleType) -> Calls:
         return seen.plan
 
     def generate(
-        config: RunConfig, *, run: Path | None, ledger: str | None, progress: Callable, notice: Callable[[str], None]
+        config: RunConfig,
+        *,
+        run: Path | None,
+        ledger: str | None,
+        resume: bool,
+        progress: Callable,
+        notice: Callable[[str], None],
     ) -> Path:
-        seen.order.append("generate")
+        seen.order.append("resume" if resume else "generate")
         notice("one class is small")
         seen.config, seen.run, seen.ledger = config, run, ledger
         progress("sampling", 1, 2)
@@ -181,3 +188,38 @@ def test_an_occupied_bundle_costs_nothing(cli: Callable, calls: Calls, in_folder
     ended = cli("run", "x.csv", "--epsilon", "8", "--policy", "internal", "--out", "bundle")
     assert ended.code == 10
     assert calls.order == []
+
+
+def begun(folder: Path, config: RunConfig) -> Path:
+    """A run that was killed after its manifest was written."""
+    _, manifest = RunDirectory.begin(folder, config=config, ledger=str(folder / "ledger"), source_id="s")
+    RunDirectory(folder).write_manifest(manifest)
+    return folder
+
+
+def test_a_resumed_run_takes_its_settings_from_the_run(cli: Callable, calls: Calls, in_folder: Path) -> None:
+    told = RunConfig.model_validate({"source": {"path": "x.csv"}, "privacy": {"epsilon": 3.0}})
+    run = begun(in_folder / "r", told)
+    for flags in ((), ("x.csv", "--epsilon", "3", "--ledger", str(run / "ledger")), ("--run", run)):
+        calls.config = None
+        assert cli("generate", "--resume", run, *flags).code == 0
+        assert (calls.config, calls.run, calls.ledger) == (told, run, str(run / "ledger"))
+    assert calls.order == ["resume"] * 3
+
+
+@pytest.mark.parametrize(
+    "flags", [("--epsilon", "4"), ("y.csv",), ("--labels", "a,b"), ("--ledger", "other"), ("--run", "another")]
+)
+def test_a_resumed_run_cannot_be_told_anything_else(
+    cli: Callable, calls: Calls, in_folder: Path, flags: tuple[str, ...]
+) -> None:
+    told = RunConfig.model_validate({"source": {"path": "x.csv"}, "privacy": {"epsilon": 3.0}})
+    ended = cli("generate", "--resume", begun(in_folder / "r", told), *flags)
+    assert (ended.code, calls.order) == (2, [])
+    assert "leave" in ended.err
+
+
+def test_nothing_to_resume_is_said(cli: Callable, calls: Calls, in_folder: Path) -> None:
+    ended = cli("generate", "--resume", in_folder / "nowhere")
+    assert ended.code == 2
+    assert "not a run directory" in ended.err

@@ -1,0 +1,299 @@
+"""An interrupted run goes on under the charge that it has made, or is refused with a sentence: never charged twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from privdistill.accounting.ledger import Ledger
+from privdistill.candidate import read_claim
+from privdistill.cli.main import main
+from privdistill.config import Privacy, RunConfig, Synthesis
+from privdistill.errors import MechanismError, RunError, UsageError
+from privdistill.mechanisms import statistic
+from privdistill.mechanisms.checkpoints import Checkpoints
+from privdistill.mechanisms.kept import Kept
+from privdistill.recipes import distribution, finetune
+from privdistill.recipes.finetune import schedule_for
+from privdistill.runs import RunDirectory
+from tests.privdistill import test_pipeline
+
+recipe, config, ledger, generate = (
+    test_pipeline.recipe,
+    test_pipeline.config,
+    test_pipeline.ledger,
+    test_pipeline.generate,
+)
+
+
+class Killed(BaseException):
+    """Stands in for a signal at one exact place."""
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object], place: str, *, after: bool) -> None:
+    """Run until `place` and stop there, as a killed process does: nothing is tidied up."""
+    owner, _, name = place.rpartition(".")
+    target = {"Kept": Kept, "statistic": statistic, "Ledger": Ledger}[owner]
+    real = getattr(target, name)
+
+    def stop(*given: object, **more: object) -> object:
+        if after:
+            real(*given, **more)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, stop)
+        patch.setattr(Ledger, "abandon", lambda self, run_id: None)
+        with pytest.raises(Killed):
+            run()
+
+
+PLACES = [
+    ("statistic.add_discrete_gaussian", False),
+    ("Kept.keep", False),
+    ("Kept.keep", True),
+    ("Ledger.commit", False),
+]
+
+
+@pytest.mark.parametrize(("place", "after"), PLACES)
+def test_a_run_stopped_anywhere_after_its_charge_goes_on_without_another(
+    recipe,
+    config: RunConfig,
+    ledger: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    after: bool,
+) -> None:
+    path = tmp_path / "run"
+    killed(monkeypatch, lambda: generate(config, ledger, path), place, after=after)
+    source = RunDirectory(path).manifest().source_id
+    before = Ledger(ledger).total(source)
+    kept = (path / "private" / "statistic.release").exists()
+    drawn: list[object] = []
+    real = statistic.add_discrete_gaussian
+    monkeypatch.setattr(statistic, "add_discrete_gaussian", lambda *given: (drawn.append(given), real(*given))[1])
+    run = generate(config, ledger, path, resume=True)
+    assert len(drawn) == (0 if kept else 1), "what was kept is read; what was not is drawn, once"
+    assert Ledger(ledger).total(source) == before
+    kinds = [entry.kind for entry in Ledger(ledger).entries(source)]
+    assert kinds == ["opened", "joined", "reserved", "drawn", "resumed", "committed"]
+    assert Ledger(ledger).verify()[0] == len(kinds)
+    assert 0.99 * 4 <= (read_claim(run).epsilon or 0) <= 4
+    assert run.manifest().run_id == read_claim(run).run_id
+
+
+def test_ctrl_c_leaves_a_run_open_and_a_failure_closes_it(recipe, config, ledger, tmp_path, monkeypatch) -> None:
+    for error, path in ((KeyboardInterrupt, tmp_path / "one"), (MechanismError, tmp_path / "two")):
+
+        def fail(*given: object, error: type[BaseException] = error, **more: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("privdistill.candidate.write_candidate", fail)
+            with pytest.raises(error):
+                generate(config, ledger, path)
+    assert generate(config, ledger, tmp_path / "one", resume=True).manifest().status == "complete"
+    with pytest.raises(RunError, match="closed in the ledger"):
+        generate(config, ledger, tmp_path / "two", resume=True)
+
+
+def test_a_recipe_cannot_draw_twice_in_a_resumed_run_either(recipe, config, ledger, tmp_path, monkeypatch) -> None:
+    killed(monkeypatch, lambda: generate(config, ledger, tmp_path / "run"), "Kept.keep", after=True)
+    recipe.ask = ("statistic", "statistic")
+    with pytest.raises(MechanismError, match="drawn before"):
+        generate(config, ledger, tmp_path / "run", resume=True)
+
+
+def test_a_resumed_recipe_that_asks_for_something_else_gets_nothing(
+    recipe, config, ledger, tmp_path, monkeypatch
+) -> None:
+    killed(monkeypatch, lambda: generate(config, ledger, tmp_path / "run"), "Kept.keep", after=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.privdistill.test_pipeline.CountBlock", lambda scale: distribution_block(2 * scale))
+        with pytest.raises(RunError, match="asks for another 'statistic'"):
+            generate(config, ledger, tmp_path / "run", resume=True)
+    assert generate(config, ledger, tmp_path / "run", resume=True)  # and the run is not lost by it
+
+
+def distribution_block(scale: float):
+    from privdistill.mechanisms.release import CountBlock
+
+    return CountBlock(scale)
+
+
+def _other_corpus(config: RunConfig, path: Path) -> RunConfig:
+    rows = Path(config.source.path).read_text().splitlines(keepends=True)
+    Path(config.source.path).write_text("".join([*rows[:-1], rows[-1].replace("good,", "bad,").replace("the", "a")]))
+    return config
+
+
+def _other_epsilon(config: RunConfig, path: Path) -> RunConfig:
+    return config.model_copy(update={"privacy": Privacy(epsilon=8.0)})
+
+
+def _edited_manifest(config: RunConfig, path: Path) -> RunConfig:
+    found = json.loads((path / "run.json").read_text())
+    found["config"]["privacy"]["epsilon"] = 8.0
+    (path / "run.json").write_text(json.dumps(found))
+    return _other_epsilon(config, path)
+
+
+def _without_spec(config: RunConfig, path: Path) -> RunConfig:
+    (path / "private" / "spec.sha256").unlink()
+    return config
+
+
+def _other_plan(config: RunConfig, path: Path) -> RunConfig:
+    """Whoever edits run.json and what was kept of it still meets the ledger."""
+    other = _edited_manifest(config, path)
+    from privdistill import runs
+
+    (path / "private" / "spec.sha256").write_bytes(runs._digest(other))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_other_corpus, "the corpus is not what it was"),
+        (_other_epsilon, "begun with other settings"),
+        (_edited_manifest, "begun with other settings"),
+        (_without_spec, "kept nothing to go on from"),
+        (_other_plan, "charged for another plan"),
+    ],
+)
+def test_a_run_is_resumed_as_it_was_begun_or_not_at_all(
+    recipe,
+    config,
+    ledger,
+    tmp_path,
+    monkeypatch,
+    change: Callable[[RunConfig, Path], RunConfig],
+    said: str,
+) -> None:
+    path = tmp_path / "run"
+    killed(monkeypatch, lambda: generate(config, ledger, path), "Kept.keep", after=True)
+    entries = len(Ledger(ledger).entries())
+    with pytest.raises(RunError, match=said):
+        generate(change(config, path), ledger, path, resume=True)
+    assert len(Ledger(ledger).entries()) == entries
+
+
+def test_a_complete_a_running_an_uncharged_and_a_foreign_run_are_refused(
+    recipe, config, ledger, tmp_path, monkeypatch
+) -> None:
+    path = tmp_path / "run"
+    killed(monkeypatch, lambda: generate(config, ledger, path), "Kept.keep", after=True)
+    with FileLock(path / "private" / "lock"), pytest.raises(RunError, match="by another process"):
+        generate(config, ledger, path, resume=True)
+    with pytest.raises(UsageError, match="no ledger"):
+        generate(config, str(tmp_path / "other.sqlite3"), path, resume=True)
+    generate(config, ledger, path, resume=True)
+    with pytest.raises(RunError, match="is complete"):
+        generate(config, ledger, path, resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("privdistill.models.loading.load_models", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            generate(config, ledger, tmp_path / "early")
+    with pytest.raises(RunError, match="before it was charged for anything; start a new run"):
+        generate(config, ledger, tmp_path / "early", resume=True)
+
+
+def test_what_claims_nothing_is_not_resumed(recipe, config, ledger, tmp_path, monkeypatch) -> None:
+    plain = config.model_copy(update={"synthesis": Synthesis(recipe="passthrough", rows=20), "privacy": Privacy()})
+    killed(monkeypatch, lambda: generate(plain, ledger, tmp_path / "run"), "Ledger.commit", after=False)
+    with pytest.raises(RunError, match="start a new run"):
+        generate(plain, ledger, tmp_path / "run", resume=True)
+
+
+# ------------------------------------------------------------------------ kill -9 through the command line, at random
+
+
+@pytest.fixture
+def deep_language_model(tiny_language_model: Path, tmp_path: Path) -> Path:
+    """As many layers as the recipe trains, and one below the cut."""
+    import torch
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    folder = tmp_path / "deep"
+    shutil.copytree(tiny_language_model, folder)
+    shape = AutoConfig.from_pretrained(tiny_language_model)
+    shape.num_hidden_layers = finetune._LAYERS + 1
+    LlamaForCausalLM(shape).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_that_was_not(
+    toy_csv: Path, deep_language_model: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process is the whole command line; it is killed wherever it happens to be, and resumed by the next one."""
+    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (48, 48))
+    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 12)
+    monkeypatch.setattr(finetune, "_POOL_TOKENS", 12)
+    book, steps = tmp_path / "ledger.sqlite3", schedule_for(400)[1]
+    spec = (
+        f"generate {toy_csv} --epsilon 8 --label-column label --labels good,bad --size 400 --recipe finetune --rows 8"
+    )
+    spec += f" --model {deep_language_model} --encoder {tiny_encoder} --dtype float32 --ledger {book} --quiet --run "
+
+    def start(*arguments: str) -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(os.open(tmp_path / "said", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
+                main(list(arguments))
+            except SystemExit as ended:
+                os._exit(int(ended.code or 0))
+            finally:
+                os._exit(1)
+        return child
+
+    def accounts(run: Path) -> tuple[object, ...]:
+        claim, found = read_claim(RunDirectory.open(run)), Ledger(book)
+        (reserved,) = [e for e in found.entries() if e.kind == "reserved" and e.run_id == claim.run_id]
+        charged = {key: reserved.body[key] for key in ("mechanisms", "budget", "charge")}
+        return claim.epsilon, claim.delta, claim.mechanisms, charged, Checkpoints(run / "private").history("generator")
+
+    whole = tmp_path / "whole"
+    begun = time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(start(*spec.split(), str(whole)), 0)[1]) == 0
+    usual = time.monotonic() - begun
+    draw, kills, midway, attempts = random.Random(), 0, 0, 1
+    while kills < 8 or not midway:
+        run = tmp_path / f"run{attempts}"
+        attempts += 1
+        command = [*spec.split(), str(run)]
+        while True:
+            child = start(*command)
+            time.sleep(draw.uniform(0.2, 0.9) * usual)
+            os.kill(child, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            kills += 1
+            history = Checkpoints(run / "private").history("generator") if (run / "private").exists() else None
+            midway += history is not None and 0 < history[2] < steps
+            if code == -signal.SIGKILL and kills >= 8 and midway:
+                code = os.waitstatus_to_exitcode(os.waitpid(start("generate", "--resume", str(run), "-q"), 0)[1])
+            if code == 2 or not (run / "run.json").exists():
+                break  # nothing had been charged yet: a new run is begun
+            if code == 0:
+                assert accounts(run) == accounts(whole)
+                break
+            assert code == -signal.SIGKILL, (tmp_path / "said").read_text()
+            command = ["generate", "--resume", str(run), "--quiet"]
+    complete = [one for one in [whole, *tmp_path.glob("run*")] if RunDirectory(one).manifest().status == "complete"]
+    assert len(complete) > 1, (tmp_path / "said").read_text()
+    assert all(accounts(run) == accounts(whole) for run in complete)
+    found = Ledger(book)
+    found.verify()
+    reservations = [entry for entry in found.entries() if entry.kind == "reserved"]
+    assert found.total(reservations[0].source_id).attempts == len(reservations) <= attempts
+    assert any(entry.kind == "resumed" for entry in found.entries())
