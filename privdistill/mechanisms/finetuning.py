@@ -5,7 +5,8 @@ trains low-rank adapters. Every pass has the same number of rows and a padded le
 that a unit's gradient is bitwise a function of the unit and the iterate: never of its batch mates.
 
 Each step is persisted before the next one begins. A killed run goes on from the last persisted step; a step that was
-not persisted was seen by nobody and is drawn anew, under the same charge. Random state is never stored.
+not persisted was seen by nobody and is drawn anew, under the same charge (see `mechanisms.checkpoints`). Random state
+is never stored.
 
 It does not know epsilon, delta, who asked, or what is written with the adapted model.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from privdistill.accounting.budget import Budget, calibrate
 from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.cli.main import main
@@ -23,6 +24,7 @@ from privdistill.mechanisms.kept import Kept
 from privdistill.recipes import distribution, finetune
 from privdistill.recipes.finetune import schedule_for
 from privdistill.runs import RunDirectory
+from privdistill.synthesis import waves
 from tests.privdistill import test_pipeline
 
 recipe, config, ledger, generate = (
@@ -218,6 +220,15 @@ def test_what_claims_nothing_is_not_resumed(recipe, config, ledger, tmp_path, mo
 # ------------------------------------------------------------------------ kill -9 through the command line, at random
 
 
+KILLS = 5
+
+
+def main_ended(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
 @pytest.fixture
 def deep_language_model(tiny_language_model: Path, tmp_path: Path) -> Path:
     """As many layers as the recipe trains, and one below the cut."""
@@ -236,9 +247,20 @@ def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_th
     toy_csv: Path, deep_language_model: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each process is the whole command line; it is killed wherever it happens to be, and resumed by the next one."""
-    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (48, 48))
-    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 12)
-    monkeypatch.setattr(finetune, "_POOL_TOKENS", 12)
+    monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (32, 32))
+    monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 8)
+    monkeypatch.setattr(finetune, "_POOL_TOKENS", 8)
+    for name in ("_WAVES", "_EXTRA_WAVES"):  # what is written after the training is not what is tested here
+        monkeypatch.setattr(waves, name, 1)
+    known: dict[str, Budget] = {}  # the same arguments give the same budget, and every process would compute it twice
+
+    def calibrate_once(*given: object, **more: object) -> Budget:
+        key = repr((given, more))
+        if key not in known:
+            known[key] = calibrate(*given, **more)
+        return known[key]
+
+    monkeypatch.setattr("privdistill.planning.calibrate", calibrate_once)
     book, steps = tmp_path / "ledger.sqlite3", schedule_for(400)[1]
     spec = (
         f"generate {toy_csv} --epsilon 8 --label-column label --labels good,bad --size 400 --recipe finetune --rows 8"
@@ -263,24 +285,25 @@ def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_th
         charged = {key: reserved.body[key] for key in ("mechanisms", "budget", "charge")}
         return claim.epsilon, claim.delta, claim.mechanisms, charged, Checkpoints(run / "private").history("generator")
 
+    assert main_ended("plan", *spec.split()[1:-1]) == 0  # fills `known` for the processes to come
     whole = tmp_path / "whole"
     begun = time.monotonic()
     assert os.waitstatus_to_exitcode(os.waitpid(start(*spec.split(), str(whole)), 0)[1]) == 0
     usual = time.monotonic() - begun
     draw, kills, midway, attempts = random.Random(), 0, 0, 1
-    while kills < 8 or not midway:
+    while kills < KILLS or not midway:
         run = tmp_path / f"run{attempts}"
         attempts += 1
         command = [*spec.split(), str(run)]
         while True:
             child = start(*command)
-            time.sleep(draw.uniform(0.2, 0.9) * usual)
+            time.sleep(draw.uniform(0.3, 0.9) * usual)
             os.kill(child, signal.SIGKILL)
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             kills += 1
             history = Checkpoints(run / "private").history("generator") if (run / "private").exists() else None
             midway += history is not None and 0 < history[2] < steps
-            if code == -signal.SIGKILL and kills >= 8 and midway:
+            if code == -signal.SIGKILL and kills >= KILLS and midway:
                 code = os.waitstatus_to_exitcode(os.waitpid(start("generate", "--resume", str(run), "-q"), 0)[1])
             if code == 2 or not (run / "run.json").exists():
                 break  # nothing had been charged yet: a new run is begun
