@@ -74,6 +74,7 @@ bench-ablation: $(READY)
 
 bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.dpsgd_cost
+	$(BIN)/python -m benchmarks.dpsgd_cost --memory
 	$(BIN)/python -m benchmarks.dpsgd $(ARGS)
 
 bench-audit: $(READY)

@@ -2,11 +2,11 @@
 
 A random model of the embedded model's widths, the last four of eight layers adapted, sequences of one shape; the same
 forward pass with and without the engine. Processor time, so that other people's work on the machine does not count.
-Each point is a process of its own, so that its peak memory is its own.
+Each point is a process of its own, so that its peak memory is its own. `--memory` measures curves instead: what a step
+needs above what the process held before it, over the physical batch and over the logical one (Linux only).
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +20,7 @@ import torch
 from benchmarks.quality import circumstances
 from privdistill.config import Performance
 from privdistill.features.sequences import TokenSequence
+from privdistill.mechanisms import finetuning
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
 from privdistill.mechanisms.finetuning import TailLoss
 from privdistill.mechanisms.likelihood import Head
@@ -29,6 +30,7 @@ _OUT = Path(__file__).parent / "results" / "dpsgd_cost.json"
 _PROMPT, _TARGETS, _VOCABULARY = 9, 31, 8192
 _LOGICAL = (32, 128, 320)
 _STEPS = 3
+_CURVES = {"physical": [(n, 128) for n in (4, 8, 16, 32)], "logical": [(16, n) for n in (64, 128, 256, 512)]}
 
 
 def _loss(records: int) -> TailLoss:
@@ -50,54 +52,82 @@ def _loss(records: int) -> TailLoss:
     return TailLoss(tail, Head.of(tail.head, None, None), sequences)
 
 
-def _step(kind: str, records: int) -> dict[str, float]:
+def _resident(name: str) -> float:
+    """A line of /proc/self/status, in GiB: VmRSS is what is held now, VmHWM the most since it was last reset."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1]) / 2**20
+
+
+def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) -> dict[str, float]:
     """Processor seconds of one step over all records, and the peak memory of this process."""
     torch.set_num_threads(1)
+    finetuning.ROWS = physical
     loss = _loss(records)
     spans = [(i, i + 1) for i in range(records)]
     module = loss.module
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     marks = [time.process_time()]
     if kind == "private":
         train_privately(
             module,
             loss,
             spans,
-            Schedule(1.0, 1.0, _STEPS, 0.01, float(records), ROWS),
+            Schedule(1.0, 1.0, steps, 0.01, float(records), physical),
             make_optimizer=lambda trained: torch.optim.Adam(trained, lr=1e-3),
             after_step=lambda step: marks.append(time.process_time()),
             passes=loss.passes,
         )
     else:
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             optimizer.zero_grad()
             for part in loss.passes(spans):
                 (loss(module, np.array([low for low, _ in part])).sum() / records).backward()
             optimizer.step()
             marks.append(time.process_time())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "seconds": median(np.diff(marks).tolist()),
-        "peak_gib": peak / 2**20,
-        "above_start_gib": (peak - before) / 2**20,
-    }
+    peak = _resident("VmHWM")
+    return {"seconds": median(np.diff(marks).tolist()), "peak_gib": peak, "above_start_gib": peak - before}
+
+
+def _point(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) -> dict[str, float]:
+    """One point, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.dpsgd_cost", kind]
+    command += [str(number) for number in (records, physical, steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(kind, records, physical, found, flush=True)
+    return found
+
+
+def _cost() -> dict[str, Any]:
+    points = {f"{kind} {n}": _point(kind, n) for kind in ("plain", "private") for n in _LOGICAL}
+    ratios = {str(n): points[f"private {n}"]["seconds"] / points[f"plain {n}"]["seconds"] for n in _LOGICAL}
+    return {"rows_a_pass": ROWS, "points": points, "ratio": ratios}
+
+
+def _memory() -> dict[str, Any]:
+    """Both curves, one step a point."""
+    known: dict[tuple[str, int, int], dict[str, float]] = {}
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for curve, points in _CURVES.items():
+        curves[curve] = []
+        for physical, logical in points:
+            for kind in ("plain", "private"):
+                asked = (kind, logical, physical)
+                known[asked] = known.get(asked) or _point(*asked, steps=1)
+                curves[curve].append({"kind": kind, "logical": logical, "physical": physical, **known[asked]})
+    return {"curves": curves}
 
 
 def main() -> None:
-    if len(sys.argv) == 3:
-        print(json.dumps(_step(sys.argv[1], int(sys.argv[2]))))
+    if len(sys.argv) == 5:
+        records, physical, steps = map(int, sys.argv[2:])
+        print(json.dumps(_step(sys.argv[1], records, physical, steps)))
         return
-    points: dict[str, Any] = {}
-    for kind in ("plain", "private"):
-        for records in _LOGICAL:
-            command = [sys.executable, "-W", "ignore", "-m", "benchmarks.dpsgd_cost", kind, str(records)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            points[f"{kind} {records}"] = json.loads(done.stdout.splitlines()[-1])
-            print(kind, records, points[f"{kind} {records}"], flush=True)
-    ratios = {str(n): points[f"private {n}"]["seconds"] / points[f"plain {n}"]["seconds"] for n in _LOGICAL}
-    out = {"circumstances": circumstances(Performance()), "rows_a_pass": ROWS, "points": points, "ratio": ratios}
-    _OUT.write_text(json.dumps(out, indent=2) + "\n")
+    memory = sys.argv[1:] == ["--memory"]
+    out = {"circumstances": circumstances(Performance()), **(_memory() if memory else _cost())}
+    (_OUT.with_name("dpsgd_memory.json") if memory else _OUT).write_text(json.dumps(out, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Rows are shuffled, so that their order says nothing. It does not know how rows w
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -22,12 +23,13 @@ from audits.findings import (
     ProfilePoint,
 )
 from privdistill.errors import MechanismError
+from privdistill.mechanisms.release import FloatArray
 from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
 from privdistill.recipes.guest.host import GuestRecipe
 from privdistill.runs import RunDirectory, canonical_json, now, write_atomically
 
-__all__ = ["NOT_PROTECTED", "STATEMENT", "parquet_bytes", "read_claim", "write_candidate"]
+__all__ = ["NOT_PROTECTED", "STATEMENT", "parquet_bytes", "read_claim", "softened", "write_candidate"]
 
 STATEMENT = (
     "Written down by the data owner as public. Each of these is claimed to be unchanged if any one unit were absent; "
@@ -46,6 +48,12 @@ _FLOAT = (
     "{}: floating-point Gaussians (sums of four, Opacus), bits from the operating system; weaker than the discrete "
     "Gaussian, because floating-point rounding can betray a little of what was added to"
 )
+
+
+def softened(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """Class probabilities (n, K) with their log-odds divided by `temperature`: post-processing of the teacher."""
+    powers = np.asarray(probabilities, dtype=np.float64) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def parquet_bytes(rows: Rows, order: Sequence[int]) -> bytes:
@@ -95,6 +103,8 @@ def write_candidate(
     claims = budget is not None and not any(mechanism.kind == "none" for mechanism in drawn)
     if claims and budget is not None and {m.name: m.noise_multiplier for m in drawn} != dict(budget.noise_multipliers):
         raise MechanismError("the mechanisms that were drawn are not the ones that were planned; nothing is written")
+    if rows.soft_labels is not None and config.synthesis.soft_label_temperature != 1:
+        rows = replace(rows, soft_labels=softened(rows.soft_labels, config.synthesis.soft_label_temperature))
     order = np.random.default_rng().permutation(config.synthesis.rows).tolist()
     data = parquet_bytes(rows, order)
     source = config.source

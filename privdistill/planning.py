@@ -184,6 +184,7 @@ def make_plan(config: RunConfig) -> Plan:
         delta=privacy.delta,
         class_shares=synthesis.class_shares,
         refinement=synthesis.refinement,
+        teachers=synthesis.teachers,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:

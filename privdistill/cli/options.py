@@ -166,6 +166,20 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Sentence encoder (default: embedded)."
         ),
     ] = None,
+    soft_label_temperature: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS, metavar="T", help="Divide the log-odds of column soft_label by T (default: 1)."
+        ),
+    ] = None,
+    teachers: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="one|mean|drop",
+            help="Label by one teacher, by the mean of several, or pass over what they dispute (default: one).",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(rich_help_panel=_SPEED, help="Sequences per generation batch.")
     ] = None,
@@ -198,6 +212,8 @@ def _spec_options(
             "synthesis.class_shares": class_shares,
             "synthesis.model": model,
             "synthesis.encoder": encoder,
+            "synthesis.soft_label_temperature": soft_label_temperature,
+            "synthesis.teachers": teachers,
             "performance.batch_size": batch_size,
             "performance.dtype": dtype,
             "performance.threads": threads,

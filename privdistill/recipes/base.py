@@ -59,6 +59,7 @@ class Task:
         delta: total delta of the run.
         class_shares: `tempered` or `counted`, see `matching.quotas`.
         refinement: how candidates are refined after they were sampled, for recipes that can.
+        teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
     """
 
     labelled: bool
@@ -72,6 +73,7 @@ class Task:
     delta: float | None
     class_shares: Literal["tempered", "counted"] = "tempered"
     refinement: Literal["none", "admm", "language-model"] = "none"
+    teachers: Literal["one", "mean", "drop"] = "one"
 
 
 @dataclass(frozen=True, slots=True)

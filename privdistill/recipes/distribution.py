@@ -24,10 +24,11 @@ from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows,
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.clusters import cluster_rule
 from privdistill.synthesis.measurement import PublicMap, make_public_map, record_sensitivity
+from privdistill.synthesis.panel import Panel, fit_panel
 from privdistill.synthesis.pool import Draft, public_pool
 from privdistill.synthesis.prompts import label_words
 from privdistill.synthesis.selection import Candidates, select
-from privdistill.synthesis.teacher import fit_teacher
+from privdistill.synthesis.teacher import Teacher, fit_teacher
 from privdistill.synthesis.waves import Waves
 
 __all__ = [
@@ -209,13 +210,11 @@ def match(
     """Everything after the release: post-processing."""
     task, map_ = context.task, ground.map_
     target = read_target(release)
-    teacher = fit_teacher(
-        release,
-        target,
-        moment=map_.moment,
-        tokens=map_.tokens,
-        opening=map_.opening,
-    )
+    moment, tokens, opening = map_.moment, map_.tokens, map_.opening
+    teacher: Teacher | Panel = fit_teacher(release, target, moment=moment, tokens=tokens, opening=opening)
+    if task.teachers != "one":
+        drop = task.teachers == "drop"
+        teacher = fit_panel(release, target, moment=moment, tokens=tokens, opening=opening, drop=drop)
     floor = _NOISE_FLOOR * release.noise["count"]
     believed = release.block("count") >= floor  # (K,)
     wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
@@ -241,7 +240,7 @@ def match(
         class_names=names,
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
         facts={
-            **_facts(target, waves, candidates.agreement),
+            **_facts(target, waves, candidates),
             "class_shares": _rule(task),
             **choice.facts,
             **said,
@@ -259,13 +258,14 @@ def _class_shares(task: Task, shares: FloatArray, believed: npt.NDArray[np.bool_
     return tempered(shares, believed) if _rule(task) == "tempered" else shares
 
 
-def _facts(target: NoisyTarget, waves: Waves, agreement: float) -> dict[str, object]:
+def _facts(target: NoisyTarget, waves: Waves, candidates: Candidates) -> dict[str, object]:
     """Numbers for the run report, all of them noised or synthetic."""
     return {
         "noised_counts": {name: round(float(n), 1) for name, n in zip(target.names, target.counts, strict=True)},
         "token_columns_above_noise": int(target.columns.size),
         "candidates_sampled": waves.sampled,
         "candidates_kept": waves.kept,
-        "prompt_and_teacher_agree": round(agreement, 3),
+        "prompt_and_teacher_agree": round(candidates.agreement, 3),
+        "disputed_by_teachers": round(1 - float(candidates.agreed.mean()), 3) if len(candidates.texts) else 0.0,
         "waves": waves.count,
     }

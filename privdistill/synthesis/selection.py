@@ -38,6 +38,7 @@ class Candidates:
         means: (n, d) projected embeddings.
         tokens: (n, G) unit-norm presence in the believable columns.
         lengths: (n, L) one-hot length buckets.
+        disputed: (n,) texts about whose class teachers disagree, or None for none of them.
     """
 
     texts: Sequence[str]
@@ -46,6 +47,12 @@ class Candidates:
     means: FloatArray
     tokens: FloatArray
     lengths: FloatArray
+    disputed: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def agreed(self) -> npt.NDArray[np.bool_]:
+        """Candidates that no teachers dispute, (n,)."""
+        return np.ones(len(self.texts), dtype=bool) if self.disputed is None else ~self.disputed
 
     @property
     def labels(self) -> IntArray:
@@ -77,6 +84,7 @@ class Candidates:
             np.vstack([self.means, more.means]),
             np.vstack([self.tokens, more.tokens]),
             np.vstack([self.lengths, more.lengths]),
+            ~np.concatenate([self.agreed, more.agreed]),
         )
 
 
@@ -85,7 +93,8 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
 
     A candidate stands for the class its teacher sees; those that were also written for it are preferred. Classes take
     turns, so that the answers of a student of all rows so far can be brought towards the teacher's with each. When a
-    class has too few, the candidates left over that are likeliest to be of it fill its quota.
+    class has too few, the candidates left over that are likeliest to be of it fill its quota; those that teachers
+    dispute are looked at only then.
 
     Args:
         candidates: the pool.
@@ -129,7 +138,7 @@ class _Group:
 
     @classmethod
     def of(cls, candidates: Candidates, target: NoisyTarget, k: int) -> "_Group":
-        members = np.flatnonzero(candidates.labels == k)
+        members = np.flatnonzero((candidates.labels == k) & candidates.agreed)
         features, aim = _features(candidates, target, k, members)
         agreed = candidates.aims[members] == k
         typical = float(np.median(np.einsum("ij,ij->i", features, features))) if members.size else 0.0

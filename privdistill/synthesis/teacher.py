@@ -127,6 +127,10 @@ class Teacher:
                     scores[i] += _LEXICAL_WEIGHT * self.openings[position, column]
         return softmax(scores)
 
+    def disputed(self, texts: Encoded) -> npt.NDArray[np.bool_]:
+        """Which texts teachers disagree about, (n,): none, where there is one teacher."""
+        return np.zeros(len(texts), dtype=bool)
+
 
 def fit_teacher(
     release: Release,
@@ -135,6 +139,7 @@ def fit_teacher(
     moment: MomentBlock,
     tokens: TokenBlock,
     opening: OpeningBlock,
+    ridge: float = _RIDGE,
 ) -> Teacher:
     """Read a teacher off a release.
 
@@ -144,9 +149,10 @@ def fit_teacher(
         moment: the map the moments were taken with.
         tokens: the vocabulary of the token block.
         opening: that of the opening block (same columns).
+        ridge: added to the eigenvalues of the covariance.
     """
     means, counts = target.means, target.counts  # (K, d), (K,)
-    covariance = _covariance(release, target)  # (d, d)
+    covariance = _covariance(release, target, ridge)  # (d, d)
     weights = np.linalg.solve(covariance, means.T).astype(np.float64)  # (d, K)
     offset = -0.5 * np.einsum("kd,dk->k", means, weights) + np.log(target.shares)  # (K,)
     lexical = np.zeros((tokens.width, len(counts)))  # (V, K)
@@ -176,10 +182,10 @@ def _fill_log_odds(out: FloatArray, sums: FloatArray, counts: FloatArray, noise:
     out[columns] = np.log(shrunk_sums(sums[:, columns], counts, noise) / expected).T
 
 
-def _covariance(release: Release, target: NoisyTarget) -> FloatArray:
+def _covariance(release: Release, target: NoisyTarget, ridge: float) -> FloatArray:
     """Noised covariance within classes, made positive definite; (d, d)."""
     means = target.means  # (K, d)
     within = release.block("second") / target.counts.sum() - (means.T * target.shares) @ means
     values, vectors = np.linalg.eigh(within)
-    values = np.maximum(values, _FLOOR * np.median(np.abs(values))) + _RIDGE
+    values = np.maximum(values, _FLOOR * np.median(np.abs(values))) + ridge
     return np.asarray((vectors * values) @ vectors.T, dtype=np.float64)

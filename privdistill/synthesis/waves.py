@@ -20,6 +20,7 @@ from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context
 from privdistill.synthesis.form import ends_whole, tidy
 from privdistill.synthesis.measurement import PublicMap
+from privdistill.synthesis.panel import Panel
 from privdistill.synthesis.pool import Draft, Form, public_words, steered_drafts
 from privdistill.synthesis.prompts import item_prompts
 from privdistill.synthesis.selection import Candidates
@@ -51,7 +52,7 @@ class Waves:
         map_: PublicMap,
         release: Release,
         target: NoisyTarget,
-        teacher: Teacher,
+        teacher: Teacher | Panel,
         words: list[str | None],
     ) -> None:
         """Set up.
@@ -203,6 +204,7 @@ class Waves:
             projected(encoded, self._map.moment),
             tokens,
             lengths,
+            self._teacher.disputed(encoded),
         )
 
     def _telling_words(self, public: IntArray) -> list[IntArray]:

@@ -97,7 +97,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         "x.csv --epsilon 8 --delta 1e-7 --text-column t --label-column l --labels a,b --unit person"
         " --contribution-bound 3 --size 900 --source ward --ledger l.sqlite3 --recipe passthrough --model some/model"
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
-        " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40"
+        " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40 --soft-label-temperature 4 --teachers mean"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
@@ -125,6 +125,8 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "describe": "short notes",
             "model": "some/model",
             "encoder": "other/model",
+            "soft_label_temperature": 4.0,
+            "teachers": "mean",
         },
         "performance": {"batch_size": 5, "dtype": "float32", "threads": 2},
     }
