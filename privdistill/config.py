@@ -104,6 +104,8 @@ class Synthesis(_Frozen):
         model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
         encoder: the same for the sentence encoder.
         max_tokens: records and rows are read up to this many tokens (public limit).
+        tuned_weights: what recipe `finetune` trains: `low-rank` adapters, or `whole` weight matrices.
+        tuned_layers: of how many of the last layers; None: the recipe's public rule.
         soft_label_temperature: log-odds of the column `soft_label` are divided by it; 1: as the teacher said.
         teachers: `one` teacher is read off the release; or several, whose `mean` counts, and whose disputes `drop` a
             candidate to the last resort.
@@ -117,6 +119,8 @@ class Synthesis(_Frozen):
     model: str = "embedded"
     encoder: str = "embedded"
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
+    tuned_weights: Literal["low-rank", "whole"] = "low-rank"
+    tuned_layers: Annotated[int, Field(ge=1)] | None = None
     soft_label_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
     teachers: Literal["one", "mean", "drop"] = "one"
 

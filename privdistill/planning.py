@@ -184,6 +184,8 @@ def make_plan(config: RunConfig) -> Plan:
         delta=privacy.delta,
         class_shares=synthesis.class_shares,
         refinement=synthesis.refinement,
+        tuned_weights=synthesis.tuned_weights,
+        tuned_layers=synthesis.tuned_layers,
         teachers=synthesis.teachers,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))

@@ -166,6 +166,20 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Sentence encoder (default: embedded)."
         ),
     ] = None,
+    tuned_weights: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="low-rank|whole",
+            help="What recipe finetune trains in the last layers (default: low-rank).",
+        ),
+    ] = None,
+    tuned_layers: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS, metavar="K", help="How many of the last layers it trains (default: 4)."
+        ),
+    ] = None,
     soft_label_temperature: Annotated[
         float | None,
         typer.Option(
@@ -212,6 +226,8 @@ def _spec_options(
             "synthesis.class_shares": class_shares,
             "synthesis.model": model,
             "synthesis.encoder": encoder,
+            "synthesis.tuned_weights": tuned_weights,
+            "synthesis.tuned_layers": tuned_layers,
             "synthesis.soft_label_temperature": soft_label_temperature,
             "synthesis.teachers": teachers,
             "performance.batch_size": batch_size,

@@ -1,8 +1,8 @@
 """A language model's adapters, trained on the records by DP-SGD: the last layers only, on activations computed once.
 
 Below the cut a record passes once and its activations are kept in memory; above it the engine (`mechanisms.dpsgd`)
-trains low-rank adapters. Every pass has the same number of rows and a padded length that its own units decide, so
-that a unit's gradient is bitwise a function of the unit and the iterate: never of its batch mates.
+trains adapters, low-rank or of whole weights. Every pass has the same number of rows and a padded length that its own
+units decide, so that a unit's gradient is bitwise a function of the unit and the iterate: never of its batch mates.
 
 Each step is persisted before the next one begins. A killed run goes on from the last persisted step; a step that was
 not persisted was seen by nobody and is drawn anew, under the same charge (see `mechanisms.checkpoints`). Random state
@@ -11,6 +11,7 @@ is never stored.
 It does not know epsilon, delta, who asked, or what is written with the adapted model.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from privdistill.accounting.budget import Sampling
-from privdistill.errors import MechanismError, PrivacyError
+from privdistill.errors import ConfigError, MechanismError, PrivacyError
 from privdistill.features.blocks import class_of
 from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import TokenSequence, token_sequence
@@ -31,6 +32,10 @@ from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
 __all__ = ["TailLoss", "make_sequences", "release_adapter"]
+
+
+_COPIES = 1.3
+"""Gradients of all parameters, and room for those of one parameter to be gathered by unit."""
 
 
 class _Kept(NamedTuple):
@@ -177,6 +182,7 @@ def release_adapter(
 
     Raises:
         PrivacyError: another model than the declared one, or units too large for one pass.
+        ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
     if request.model != model.id:
@@ -199,7 +205,9 @@ def release_adapter(
     )
     tail = Tail(model.network, request.layers, request.rank)
     matrices = tail.matrices
-    record = schedule.record(request.name, sum(matrix.numel() for matrix in matrices.values()))
+    cells = sum(matrix.numel() for matrix in matrices.values())
+    _require_memory(cells)
+    record = schedule.record(request.name, cells)
     found = checkpoints.load(request, schedule)
     charge(record)
     if found is not None:
@@ -258,6 +266,17 @@ def _train(
         after_step=after_step,
         passes=loss.passes,
     )
+
+
+def _require_memory(cells: int) -> None:
+    """Refuse before anything is charged what would be killed half-way: each row of a pass has gradients of its own."""
+    needed = ROWS * cells * 4 * _COPIES
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ConfigError(
+            f"{cells:,} trained numbers take about {needed / 1e9:.3g} GB for the gradients of one pass, and this "
+            f"machine has {there / 1e9:.3g}; train fewer layers with --tuned-layers, or --tuned-weights low-rank"
+        )
 
 
 def _restore(matrices: dict[str, torch.Tensor], found: Checkpoint) -> None:

@@ -59,6 +59,8 @@ class Task:
         delta: total delta of the run.
         class_shares: `tempered` or `counted`, see `matching.quotas`.
         refinement: how candidates are refined after they were sampled, for recipes that can.
+        tuned_weights: what a recipe that trains the language model trains (see `config.Synthesis`).
+        tuned_layers: of how many of the last layers; None: by the recipe's rule.
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
     """
 
@@ -73,6 +75,8 @@ class Task:
     delta: float | None
     class_shares: Literal["tempered", "counted"] = "tempered"
     refinement: Literal["none", "admm", "language-model"] = "none"
+    tuned_weights: Literal["low-rank", "whole"] = "low-rank"
+    tuned_layers: int | None = None
     teachers: Literal["one", "mean", "drop"] = "one"
 
 

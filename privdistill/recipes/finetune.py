@@ -38,7 +38,9 @@ _MAX_GRAD_NORM = 0.01
 """Far below any gradient: each is scaled to this norm, so there is no clip to tune (Bu, Wang, Zha & Karypis 2023,
 arXiv:2206.07136), and Adam does not see the scale."""
 _POOL_TOKENS = 48
-_EMBEDDED_CELLS, _CORES = 165_888, 2
+_CELLS_A_LAYER = {"low-rank": 41_472, "whole": 3_538_944}
+"""Trained numbers in a layer of the embedded model."""
+_CORES = 2
 _SECONDS_BELOW, _SECONDS_ABOVE = 0.065, 0.083
 """Processor seconds of one record below the cut and of one visit above it: measured for sequences of 40 tokens in
 bfloat16 on a processor with avx512_bf16, 26 layers below and 4 above, the whole vocabulary."""
@@ -89,17 +91,18 @@ class FinetuneRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """That of the statistic, and what the training adds."""
         expected = DistributionRecipe().forecast(task, noise_multipliers)
-        return replace(expected, remarks=tuple(_remarks(task.size, noise_multipliers[GENERATOR])))
+        return replace(expected, remarks=tuple(_remarks(task, noise_multipliers[GENERATOR])))
 
 
-def _remarks(size: int | None, noise_multiplier: float) -> Iterator[str]:
+def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
     """Noise against signal, time and memory of the training, for the embedded model on two cores."""
+    size, layers = task.size, task.tuned_layers or _LAYERS
     if size is None:
         yield "declare --size to see what the training would cost and how loud its noise would be"
         return
     sample_rate, steps = schedule_for(size)
     batch, visits = sample_rate * size, sample_rate * steps * size
-    ratio = noise_multiplier * math.sqrt(_EMBEDDED_CELLS / steps) / batch
+    ratio = noise_multiplier * math.sqrt(layers * _CELLS_A_LAYER[task.tuned_weights] / steps) / batch
     minutes = (size * _SECONDS_BELOW + visits * _SECONDS_ABOVE) / _CORES / 60
     gigabytes = size * _BYTES_KEPT / 1e9
     yield (
@@ -108,6 +111,9 @@ def _remarks(size: int | None, noise_multiplier: float) -> Iterator[str]:
     )
     if ratio > _LOUD:
         yield "so much noise leaves the model next to nothing to learn; recipe `distribution` asks for far less"
+    if (layers, task.tuned_weights) != (_LAYERS, "low-rank"):
+        yield f"how long this takes was measured for low-rank adapters in {_LAYERS} layers only"
+        return
     yield (
         f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of "
         "activations for the embedded model; then the time of `distribution`"
@@ -131,8 +137,8 @@ def request_for(context: Context, ground: Ground, release: Release) -> FinetuneR
         name=GENERATOR,
         classes=ground.rule,
         model=model.id,
-        layers=_LAYERS,
-        rank=_RANK,
+        layers=context.task.tuned_layers or _LAYERS,
+        rank=_RANK if context.task.tuned_weights == "low-rank" else None,
         prompts=tuple(item_prompts(context.task.describe, word) for word in spoken),
         end=_line_end(model),
         max_tokens=context.encoder.max_tokens,

@@ -149,7 +149,7 @@ class FinetuneRequest:
     Attributes:
         model: id of the model, which must be the one that the door was given.
         layers: how many of the last layers are adapted.
-        rank: of each adapter.
+        rank: of each adapter; None: whole weights are trained.
         prompts: for each class, wordings of the text before a record.
         end: token id that ends a record.
         max_tokens: records are read up to this many tokens.
@@ -163,7 +163,7 @@ class FinetuneRequest:
     classes: ClassRule
     model: str
     layers: int
-    rank: int
+    rank: int | None
     prompts: tuple[tuple[str, ...], ...]
     end: int
     max_tokens: int

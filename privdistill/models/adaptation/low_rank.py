@@ -3,7 +3,8 @@
 `LowRank` computes base(x) + scale · up(down(x)) with `down` and `up` in float32 whatever the type of the base, so that
 gradients, clipping and updates happen in float32. `up` starts at zero: an untrained adapter changes nothing. `down` is
 a fixed projection, a public function of its name and shape, and is not trained: half the numbers to noise, and no
-product of two noised matrices (Sun, Li, Li & Ding 2024, arXiv:2403.12313).
+product of two noised matrices (Sun, Li, Li & Ding 2024, arXiv:2403.12313). Without a rank there is no projection: `up`
+is a correction of the whole weight, which is trained in float32 all the same.
 
 It does not know losses, private text, or how an adapter is trained.
 """
@@ -31,21 +32,24 @@ class LowRank(torch.nn.Module):
         rows: how many sequences are in the batch that is being computed, once known.
     """
 
-    def __init__(self, base: torch.nn.Module, name: str, rank: int) -> None:
+    def __init__(self, base: torch.nn.Module, name: str, rank: int | None) -> None:
         """Wrap `base`.
 
         Args:
             base: an `nn.Linear` or transformers' `Conv1D`.
             name: dotted name of the map in the model; decides the projection.
-            rank: rows of the projection.
+            rank: rows of the projection; None, or as many as the map has inputs: no projection.
         """
         super().__init__()
         inside, outside = _widths(base)
         self.base = base
-        self.down = torch.nn.Linear(inside, rank, bias=False, dtype=torch.float32)
-        self.up = torch.nn.Linear(rank, outside, bias=False, dtype=torch.float32)
+        self.down: torch.nn.Module = torch.nn.Identity()
+        if rank is not None and rank != inside:
+            self.down = torch.nn.Linear(inside, rank, bias=False, dtype=torch.float32)
+            with torch.no_grad():
+                self.down.weight.copy_(_projection(name, rank, inside))
+        self.up = torch.nn.Linear(inside if rank is None else rank, outside, bias=False, dtype=torch.float32)
         with torch.no_grad():
-            self.down.weight.copy_(_projection(name, rank, inside))
             self.up.weight.zero_()
         self.rows: int | None = None
         self.base.requires_grad_(False)
@@ -62,7 +66,8 @@ class LowRank(torch.nn.Module):
     @torch.no_grad()
     def merge(self) -> torch.nn.Module:
         """The base with the correction added to its weight."""
-        correction = self.up.weight @ self.down.weight  # (outside, inside)
+        projected = isinstance(self.down, torch.nn.Linear)
+        correction = self.up.weight @ self.down.weight if projected else self.up.weight  # (outside, inside)
         frozen = _weight(self.base)
         weight = frozen.float() + (correction.T if _is_transposed(self.base) else correction)
         plain = copy.deepcopy(self.base)
@@ -75,7 +80,7 @@ def linear_maps(layer: torch.nn.Module) -> dict[str, torch.nn.Module]:
     return {name: part for name, part in layer.named_modules() if _is_linear(part)}
 
 
-def attach(layers: Mapping[str, torch.nn.Module], rank: int) -> dict[str, LowRank]:
+def attach(layers: Mapping[str, torch.nn.Module], rank: int | None) -> dict[str, LowRank]:
     """Replace every linear map of `layers` (name -> layer) by a `LowRank` around it, in place; returns them by name."""
     attached = {}
     for prefix, layer in layers.items():

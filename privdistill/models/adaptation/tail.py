@@ -33,8 +33,8 @@ def padded_length(length: int) -> int:
 class Tail:
     """The last layers of a model, adapted; shares every frozen weight with the model it was cut from."""
 
-    def __init__(self, model: Any, layers: int, rank: int) -> None:
-        """Cut `model` below its last `layers` layers and attach adapters of `rank` to them.
+    def __init__(self, model: Any, layers: int, rank: int | None) -> None:
+        """Cut `model` below its last `layers` layers and attach adapters of `rank` (None: whole weights) to them.
 
         Raises:
             AssetError: the model has fewer layers, or the two parts do not make up the whole.

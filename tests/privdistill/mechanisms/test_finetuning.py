@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from privdistill.accounting.budget import Sampling
-from privdistill.errors import MechanismError, PrivacyError, RunError
+from privdistill.errors import ConfigError, MechanismError, PrivacyError, RunError
 from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import token_sequence
 from privdistill.mechanisms import dpsgd, finetuning
@@ -88,9 +89,11 @@ def same_shape(loss: TailLoss, count: int) -> list[int]:
     return [low for low, _ in part[:count]]
 
 
-def gradient_is_its_own(family: str, of: Callable[[TailLoss], Callable] = lambda loss: loss) -> bool:
+def gradient_is_its_own(
+    family: str, of: Callable[[TailLoss], Callable] = lambda loss: loss, request: FinetuneRequest = REQUEST
+) -> bool:
     """Whether a record's gradient is bitwise the same alone, in another row, and with other mates."""
-    loss = loss_of(family, *corpus(60))
+    loss = loss_of(family, *corpus(60), request)
     records = same_shape(loss, 5)
     first = records[0]
     seen = [
@@ -103,6 +106,12 @@ def gradient_is_its_own(family: str, of: Callable[[TailLoss], Callable] = lambda
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_records_gradient_does_not_depend_on_its_batch_mates(family: str) -> None:
     assert gradient_is_its_own(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_so_with_whole_weights_of_one_layer_or_of_all(family: str) -> None:
+    for layers in (1, 3):
+        assert gradient_is_its_own(family, request=replace(REQUEST, rank=None, layers=layers))
 
 
 class _Coupled:
@@ -133,8 +142,6 @@ def test_opacus_gradients_are_those_of_each_record_by_itself() -> None:
 @pytest.mark.parametrize("per_unit", [1, 3])
 @pytest.mark.parametrize("shortlist", [None, np.arange(30)])
 def test_a_unit_moves_the_clipped_sum_by_at_most_the_bound(per_unit: int, shortlist: np.ndarray | None) -> None:
-    from dataclasses import replace
-
     units, encoded = corpus(24, per_unit)
     loss = loss_of("llama", units, encoded, replace(REQUEST, shortlist=shortlist))
 
@@ -220,8 +227,6 @@ def test_what_comes_out_are_adapters_and_the_record_of_every_step(folder: Path) 
 
 def test_training_learns_what_the_records_say(folder: Path) -> None:
     """With next to no noise the likelihood of the records rises: the gradient goes the right way."""
-    from dataclasses import replace
-
     network = make_network("llama")
     units, encoded = corpus(60)
     loss = loss_of("llama", units, encoded)
@@ -276,15 +281,27 @@ def test_noise_that_is_off_or_too_small_fails_loudly(folder: Path, monkeypatch: 
 
 
 def test_weights_that_do_not_move_fail_loudly(folder: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(MechanismError, match="left an adapter as it was"):
         train(folder, request=replace(REQUEST, learning_rate=0.0))
 
 
-def test_another_model_and_units_too_large_for_one_pass_are_refused(folder: Path) -> None:
-    from dataclasses import replace
+def test_whole_weights_are_trained_charged_and_released(folder: Path) -> None:
+    charged: list[MechanismRecord] = []
+    network = make_network("llama")
+    release = train(folder, charge=charged.append, request=replace(REQUEST, rank=None), network=network)
+    shapes = {name: network.get_submodule(name).weight.shape for name in release.payload}
+    assert {name: matrix.shape for name, matrix in release.payload.items()} == shapes
+    assert charged[0].dimension == charged[0].steps * sum(shape.numel() for shape in shapes.values())
+    assert all(np.abs(matrix).min() > 0 for matrix in release.payload.values()), "every cell is noised"
 
+
+def test_gradients_that_do_not_fit_are_refused_before_any_charge(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 1)
+    with pytest.raises(ConfigError, match="--tuned-layers"):
+        train(folder, charge=lambda record: pytest.fail("charged"))
+
+
+def test_another_model_and_units_too_large_for_one_pass_are_refused(folder: Path) -> None:
     with pytest.raises(PrivacyError, match="train the declared one"):
         train(folder, request=replace(REQUEST, model="another"))
     with pytest.raises(PrivacyError, match="lower --contribution-bound"):

@@ -85,6 +85,21 @@ def test_the_plan_says_how_loud_the_noise_is_and_what_the_training_costs(size: i
     assert "generator: sampled-gaussian, " in said
 
 
+def test_what_is_trained_can_be_chosen_and_the_plan_says_what_it_costs_in_noise() -> None:
+    def plan(**more: object) -> str:
+        config = RunConfig(
+            source=Source(path="nowhere", label_column="label", labels=("a", "b"), size=10_000),
+            privacy=Privacy(epsilon=8.0),
+            synthesis=Synthesis(recipe="finetune", rows=10, **more),
+        )
+        return "\n".join(make_plan(config).lines())
+
+    whole = plan(tuned_weights="whole", tuned_layers=2)
+    assert "next to nothing to learn" in whole
+    assert "measured for low-rank adapters in 1 layers only" in whole
+    assert "next to nothing to learn" not in plan()
+
+
 def test_people_are_counted_by_their_own_noised_count() -> None:
     from tests.privdistill.planted import RECORD
 

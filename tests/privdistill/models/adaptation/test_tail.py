@@ -30,11 +30,15 @@ def test_lower_and_upper_layers_are_the_whole_model(family: str, layers: int) ->
     assert layer_numbers == set(range(3 - layers, 3))
 
 
+@pytest.mark.parametrize("rank", [3, None])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_trained_adapters_merge_into_the_model(family: str) -> None:
+def test_trained_adapters_merge_into_the_model(family: str, rank: int | None) -> None:
     network = make_network(family)
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
-    tail = Tail(network, 2, rank=3)
+    tail = Tail(network, 2, rank=rank)
+    trained = sum(matrix.numel() for matrix in tail.matrices.values())
+    weights = sum(network.get_submodule(name).weight.numel() for name in tail.matrices)
+    assert (trained == weights) == (rank is None), "whole weights, or fewer numbers"
     with torch.no_grad():
         for seed, matrix in enumerate(tail.matrices.values()):
             matrix.copy_(torch.randn(matrix.shape, generator=torch.Generator().manual_seed(seed)))
