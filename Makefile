@@ -9,7 +9,7 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench bench-audit bench-dpsgd bench-recipes bench-ablation bench-ledger clean
+.PHONY: help setup demo test check fix bench bench-audit bench-ablation bench-distillation bench-dpsgd bench-recipes bench-ledger clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
@@ -19,7 +19,8 @@ help:
 	@echo "make bench-recipes  every recipe, epsilon and corpus beside each other (long; goes on where it stopped)"
 	@echo "make bench-ablation  what each part of the default recipe is worth (long; goes on where it stopped)"
 	@echo "make bench-ledger  the ledger under a crowd and under kill -9"
-	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, and what a private step costs (long)"
+	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, the rule beside a sweep, cost of a private step (long)"
+	@echo "make bench-distillation  soft labels and several teachers, against using neither (goes on where it stopped)"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
 
@@ -75,7 +76,11 @@ bench-ablation: $(READY)
 bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.dpsgd_cost
 	$(BIN)/python -m benchmarks.dpsgd_cost --memory
+	$(BIN)/python -m benchmarks.dpsgd_sweep
 	$(BIN)/python -m benchmarks.dpsgd $(ARGS)
+
+bench-distillation: $(READY)
+	$(BIN)/python -m benchmarks.distillation $(ARGS)
 
 bench-audit: $(READY)
 	$(BIN)/python -m benchmarks.audit $(ARGS)
