@@ -66,8 +66,9 @@ class LowRank(torch.nn.Module):
     @torch.no_grad()
     def merge(self) -> torch.nn.Module:
         """The base with the correction added to its weight."""
-        projected = isinstance(self.down, torch.nn.Linear)
-        correction = self.up.weight @ self.down.weight if projected else self.up.weight  # (outside, inside)
+        correction = self.up.weight  # (outside, inside)
+        if isinstance(self.down, torch.nn.Linear):
+            correction = correction @ self.down.weight
         frozen = _weight(self.base)
         weight = frozen.float() + (correction.T if _is_transposed(self.base) else correction)
         plain = copy.deepcopy(self.base)

@@ -12,6 +12,7 @@ import pytest
 from privdistill.accounting.accountant import Event, total_epsilon
 from privdistill.accounting.budget import calibrate
 from privdistill.accounting.ledger import BrokenLedgerError, Ledger, Source, default_ledger
+from privdistill.accounting.ledger.attempt import Attempt
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import Reservation
 from tests.privdistill.accounting.ledger.conftest import BUDGET, PLAN, record, reserve
@@ -288,3 +289,38 @@ def test_in_postgresql_the_right_to_select_and_insert_is_enough(postgresql: str)
             forger.execute("UPDATE entries SET body = '{}'")
         owner.execute("DROP OWNED BY clerk")
         owner.execute("DROP ROLE clerk")
+
+
+def test_a_resumed_run_is_charged_once_and_draws_each_mechanism_once_more_at_most(
+    ledger: Ledger, source: Source
+) -> None:
+    def attempt(run: str = "run-1", *, resumed: bool = True, end: type[BaseException] | None = None, **other: object):
+        """Charge once more than is allowed, and end as told."""
+        begun = ledger.attempt(source, PLAN, BUDGET, lambda key: frozenset(), resumed=resumed)
+        with begun.charging(run) as charge:
+            charge(replace(record(), **other))
+            with pytest.raises(MechanismError, match="drawn before"):
+                charge(record())
+            if end is not None:
+                raise end
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(resumed=False, end=KeyboardInterrupt)
+    before = ledger.total(source.id)
+    for error in (KeyboardInterrupt, OSError, RunError):
+        with pytest.raises(error):
+            attempt(end=error)
+    attempt()
+    assert ledger.total(source.id) == before
+    assert len(ledger.mechanisms("run-1")) == 1
+    with pytest.raises(RunError, match="closed in the ledger"):
+        attempt()
+    with pytest.raises(RunError, match="before it was charged"):
+        attempt("run-2")
+    with pytest.raises(KeyboardInterrupt):
+        attempt("run-3", resumed=False, end=KeyboardInterrupt)
+    with pytest.raises(MechanismError, match="other parameters before this run was resumed"):
+        attempt("run-3", sensitivity=2.0)
+    with pytest.raises(RunError, match="closed in the ledger"):
+        attempt("run-3")
+    ledger.verify()

@@ -139,3 +139,14 @@ def test_an_export_can_be_checked_without_the_database(book: Ledger, tmp_path: P
     file.write_text(lines[0] + "\nnot json\n")
     with pytest.raises(BrokenLedgerError, match="entry 1: it is not an entry"):
         verify_export(file)
+
+
+@pytest.mark.parametrize(("run", "reason"), [("run-1", "not open"), ("run-9", "not open"), ("run-2", None)])
+def test_only_an_open_run_is_resumed(book: Ledger, run: str, reason: str | None) -> None:
+    rewrite(book, 8, kind="resumed", run_id=run, name="1")
+    (book.private / "head").unlink()
+    if reason is None:
+        assert book.verify()[0] == 10
+        return
+    with pytest.raises(BrokenLedgerError, match=f"entry 8: it resumes a run that is {reason}"):
+        book.verify()
