@@ -12,7 +12,6 @@ import pytest
 from privdistill.accounting.accountant import Event, total_epsilon
 from privdistill.accounting.budget import calibrate
 from privdistill.accounting.ledger import BrokenLedgerError, Ledger, Source, default_ledger
-from privdistill.accounting.ledger.attempt import Attempt
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import Reservation
 from tests.privdistill.accounting.ledger.conftest import BUDGET, PLAN, record, reserve
