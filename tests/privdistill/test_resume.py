@@ -220,7 +220,11 @@ def test_what_claims_nothing_is_not_resumed(recipe, config, ledger, tmp_path, mo
 # ------------------------------------------------------------------------ kill -9 through the command line, at random
 
 
-KILLS = 5
+KILLS = 4
+
+
+def id_of(run: Path) -> str | None:
+    return RunDirectory(run).id if (run / "run.json").exists() else None
 
 
 def main_ended(*arguments: str) -> int:
@@ -286,37 +290,44 @@ def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_th
         return claim.epsilon, claim.delta, claim.mechanisms, charged, Checkpoints(run / "private").history("generator")
 
     assert main_ended("plan", *spec.split()[1:-1]) == 0  # fills `known` for the processes to come
-    whole = tmp_path / "whole"
-    begun = time.monotonic()
-    assert os.waitstatus_to_exitcode(os.waitpid(start(*spec.split(), str(whole)), 0)[1]) == 0
+
+    def ended(child: int) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def persisted(run: Path) -> int:
+        history = Checkpoints(run / "private").history("generator") if (run / "private").exists() else None
+        return history[2] if history else 0
+
+    whole, begun = tmp_path / "whole", time.monotonic()
+    assert ended(start(*spec.split(), str(whole))) == 0, (tmp_path / "said").read_text()
     usual = time.monotonic() - begun
-    draw, kills, midway, attempts = random.Random(), 0, 0, 1
-    while kills < KILLS or not midway:
-        run = tmp_path / f"run{attempts}"
-        attempts += 1
-        command = [*spec.split(), str(run)]
-        while True:
-            child = start(*command)
-            time.sleep(draw.uniform(0.3, 0.9) * usual)
-            os.kill(child, signal.SIGKILL)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            kills += 1
-            history = Checkpoints(run / "private").history("generator") if (run / "private").exists() else None
-            midway += history is not None and 0 < history[2] < steps
-            if code == -signal.SIGKILL and kills >= KILLS and midway:
-                code = os.waitstatus_to_exitcode(os.waitpid(start("generate", "--resume", str(run), "-q"), 0)[1])
-            if code == 2 or not (run / "run.json").exists():
-                break  # nothing had been charged yet: a new run is begun
-            if code == 0:
-                assert accounts(run) == accounts(whole)
-                break
-            assert code == -signal.SIGKILL, (tmp_path / "said").read_text()
-            command = ["generate", "--resume", str(run), "--quiet"]
-    complete = [one for one in [whole, *tmp_path.glob("run*")] if RunDirectory(one).manifest().status == "complete"]
-    assert len(complete) > 1, (tmp_path / "said").read_text()
+    draw, runs = random.Random(), [whole]
+    command: list[str] = []
+    for kill in range(KILLS):
+        if not command:
+            runs.append(tmp_path / f"run{kill}")
+            command = [*spec.split(), str(runs[-1])]
+        child = start(*command)
+        if kill % 2:  # amid the training, after a step drawn at random (or at once, if there were more before)
+            target, before = draw.randrange(1, steps), time.monotonic()
+            while persisted(runs[-1]) < target and time.monotonic() < before + 300:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.1))
+        else:  # anywhere
+            time.sleep(draw.uniform(0.1, 0.9) * usual)
+        os.kill(child, signal.SIGKILL)
+        code = ended(child)
+        assert code in (0, 2, -signal.SIGKILL), (tmp_path / "said").read_text()
+        charged = any(entry.kind == "reserved" for entry in Ledger(book).entries() if entry.run_id == id_of(runs[-1]))
+        assert code != 2 or not charged, (tmp_path / "said").read_text()
+        # What was not charged yet is begun anew; what completed before the signal came is done.
+        command = ["generate", "--resume", str(runs[-1]), "-q"] if charged and code else []
+    assert not command or ended(start(*command)) == 0, (tmp_path / "said").read_text()
+    complete = [run for run in runs if id_of(run) and RunDirectory(run).manifest().status == "complete"]
+    assert len(complete) > 1
     assert all(accounts(run) == accounts(whole) for run in complete)
     found = Ledger(book)
     found.verify()
     reservations = [entry for entry in found.entries() if entry.kind == "reserved"]
-    assert found.total(reservations[0].source_id).attempts == len(reservations) <= attempts
+    assert found.total(reservations[0].source_id).attempts == len(reservations) <= len(runs)
     assert any(entry.kind == "resumed" for entry in found.entries())
