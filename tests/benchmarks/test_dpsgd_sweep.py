@@ -54,6 +54,6 @@ def test_a_sweep_goes_on_where_it_stopped_and_says_how_far_the_rule_is(
     text = markdown(out)
     assert text.count("| learning rate x") == 3
     assert "The rule gains" in text
-    assert "best of 3 points" in text
+    assert "3 points is" in text
     with pytest.raises(SystemExit, match="other texts or another model"):
         measure(stand, 1, {"before": [0.0] * 8}, path)
