@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.corpora import Corpus, load, names
-from benchmarks.dpsgd import _request, _spread, _units
+from benchmarks.dpsgd import _request, spread, _units
 from benchmarks.quality import circumstances
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
@@ -124,7 +124,7 @@ class Stand:
             "steps": schedule.steps,
             "sample_rate": schedule.sample_rate,
             "after": after,
-            "gain": _spread([old - new for old, new in zip(self.before, after, strict=True)]),
+            "gain": spread([old - new for old, new in zip(self.before, after, strict=True)]),
             "processor_seconds": round(seconds, 1),
         }
 
@@ -169,12 +169,12 @@ def markdown(out: dict[str, Any]) -> str:
     mean_rule = np.mean([point["after"] for point in rule], axis=0)
     lines = []
     for name, point in sorted(points.items(), key=lambda item: -item[1]["gain"]["mean"]):
-        ahead = _spread((mean_rule - np.array(point["after"])).tolist())
+        ahead = spread((mean_rule - np.array(point["after"])).tolist())
         cells = [name, point["steps"], f"{point['noise_multiplier']:.2f}", _interval(point["gain"]), _interval(ahead)]
         lines.append(f"| {' | '.join(map(str, cells))} | {point['processor_seconds']:.0f} |")
     best, ahead = max(points.items(), key=lambda item: item[1]["gain"]["mean"])
     behind = ahead["gain"]["mean"] - float(np.mean(gains))
-    spread = f"{np.std(gains, ddof=1):.4f}" if len(gains) > 1 else "unknown (one draw)"
+    between = f"{np.std(gains, ddof=1):.4f}" if len(gains) > 1 else "unknown (one draw)"
     versions = around["versions"]
     text = f"""\
 # The public rule of `finetune` beside a sweep
@@ -187,7 +187,7 @@ torch {versions["torch"]}, opacus {versions["opacus"]}; `python -m benchmarks.dp
 Gain: nats per token of held-out text over the public model, mean over texts with 95 % normal interval (one draw
 of noise and batches a line). Ahead: the same, paired by text, over the mean of the rule's draws.
 
-The rule gains {np.mean(gains):.4f} (standard deviation over {len(gains)} draws: {spread}); the best of
+The rule gains {np.mean(gains):.4f} (standard deviation over {len(gains)} draws: {between}); the best of
 {len(points)} points is {behind:.4f} ahead: {best}. The best of many is picked by luck too, so the true distance is
 smaller.
 
