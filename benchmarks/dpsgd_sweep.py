@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.corpora import Corpus, load, names
-from benchmarks.dpsgd import _request, spread, _units
+from benchmarks.dpsgd import _request, _units, spread
 from benchmarks.quality import circumstances
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
