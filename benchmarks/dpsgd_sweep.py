@@ -25,7 +25,7 @@ from benchmarks.quality import circumstances
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences
+from privdistill.mechanisms.finetuning import TailLoss, _length, make_sequences
 from privdistill.mechanisms.likelihood import Head
 from privdistill.models.adaptation.tail import ROWS, Tail
 from privdistill.models.loading import Models, load_models
@@ -77,7 +77,7 @@ class Stand:
         rows = [corpus.private[i] for i in np.random.default_rng(0).permutation(len(corpus.private))]
         units, encoded = _units(rows, models)
         sequences = make_sequences(units, encoded, self.request, models.language_model)
-        lengths = [0 if one is None else -(-len(one.ids) // 8) for one in sequences]
+        lengths = [0 if one is None else _length(one) for one in sequences]
         # One shape, so that a batch fills its passes and the sweep costs minutes.
         (common, _), *_ = Counter(length for length in lengths if length).most_common(1)
         of_it = [one for one, length in zip(sequences, lengths, strict=True) if length == common]
