@@ -211,17 +211,18 @@ def match(
     task, map_ = context.task, ground.map_
     target = read_target(release)
     moment, tokens, opening = map_.moment, map_.tokens, map_.opening
-    teacher: Teacher | Panel = fit_teacher(release, target, moment=moment, tokens=tokens, opening=opening)
+    teacher = fit_teacher(release, target, moment=moment, tokens=tokens, opening=opening)
+    labeller: Teacher | Panel = teacher
     if task.teachers != "one":
         drop = task.teachers == "drop"
-        teacher = fit_panel(release, target, moment=moment, tokens=tokens, opening=opening, drop=drop)
+        labeller = fit_panel(release, target, moment=moment, tokens=tokens, opening=opening, drop=drop)
     floor = _NOISE_FLOOR * release.noise["count"]
     believed = release.block("count") >= floor  # (K,)
     wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
     factor = context.performance.pool_factor or _POOL_FACTOR
     words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
-    waves = Waves(context, map_, release, target, teacher, spoken)
+    waves = Waves(context, map_, release, target, labeller, spoken)
     candidates = waves.write(wanted, factor, ground.public, ground.encoded)
     measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
     if refine is not None:
