@@ -4,7 +4,8 @@ Code of another package is never imported here: its entry point is read, not loa
 It does not know what a recipe does.
 """
 
-from importlib.metadata import entry_points
+import re
+from importlib.metadata import EntryPoint, entry_points
 
 from privdistill.errors import ConfigError
 from privdistill.recipes.base import Recipe
@@ -26,7 +27,7 @@ _GROUP = "privdistill.recipes"
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the built-in and installed recipes, sorted."""
-    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=_GROUP))}))
+    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in _guests())}))
 
 
 def find_recipe(name: str) -> Recipe:
@@ -46,9 +47,18 @@ def find_recipe(name: str) -> Recipe:
         if not isinstance(recipe, Recipe):
             raise ConfigError(f"recipe {name!r} does not follow the Recipe protocol (name, mechanisms, run)")
         return recipe
-    entries = [entry for entry in entry_points(group=_GROUP) if entry.name == name]
+    entries = [entry for entry in _guests() if entry.name == name]
     if not entries:
         raise ConfigError(f"unknown recipe {name!r}; expected one of: auto, {', '.join(recipe_names())}")
     if len({entry.value for entry in entries}) > 1:
         raise ConfigError(f"recipe {name!r} is offered by {len(entries)} packages; uninstall all but one")
     return invite(entries[0])
+
+
+def _guests() -> list[EntryPoint]:
+    """Entry points of other packages with a name and a value that can be read (names reach a terminal)."""
+    return [
+        entry
+        for entry in entry_points(group=_GROUP)
+        if re.fullmatch(r"[\w.-]{1,80}", entry.name, re.ASCII) and EntryPoint.pattern.match(entry.value)
+    ]

@@ -90,11 +90,6 @@ class GuestRecipe:
             found.append(f"sockets cannot be refused on this machine, so recipe {self.name!r} can use the network")
         return tuple(found)
 
-    @property
-    def last_words(self) -> str:
-        """The end of what its process printed, for its author; it may be anything."""
-        return self._process.last_words()
-
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """What it says that it will ask for; never a disclosure."""
         found = self._ask("mechanisms", Planned, task=task).mechanisms

@@ -156,11 +156,13 @@ def _libraries() -> list[str]:
 
 def _places(name: str, installed: set[str]) -> list[Path]:
     """Files or folders of a top-level module that no installed folder holds; finding it does not run it."""
-    spec = find_spec(name) if name.isidentifier() else None
-    if spec is None:
-        return []
-    found = [Path(place) for place in spec.submodule_search_locations or ()]
-    found += [Path(spec.origin)] if spec.origin and not found and spec.has_location else []
+    try:
+        spec = find_spec(name) if name.isidentifier() else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None or not spec.has_location:
+        return []  # a folder without __init__.py is nobody's package: it may be the one that runs lie in
+    found = [Path(place) for place in spec.submodule_search_locations or (spec.origin,)]
     return [place for place in found if str(place.resolve().parent) not in installed]
 
 

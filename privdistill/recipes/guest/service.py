@@ -39,7 +39,6 @@ def serve(channel: Channel, module: str, attribute: str) -> None:
         except EOFError:
             return
         except Exception as error:  # whatever a plug-in raises ends here; the run is told its type and place
-            traceback.print_exc()  # to its author
             channel.send(_failure(error))
     except BrokenPipeError:
         return

@@ -164,7 +164,9 @@ def test_a_built_in_name_cannot_be_taken_and_two_of_a_name_are_refused(install: 
     assert type(find_recipe("distribution")).__module__ == "privdistill.recipes.distribution"
     install(name="acme", module="first")
     install(name="acme", module="second")
+    install(name="\x1b[2J", module="painter")
     assert "acme" in recipe_names()
+    assert all(name.isprintable() for name in recipe_names())
     with pytest.raises(ConfigError, match="offered by 2 packages"):
         find_recipe("acme")
 
