@@ -22,12 +22,13 @@ from audits.findings import (
     Model,
     ProfilePoint,
 )
+from privdistill.atomic import write_atomically
 from privdistill.errors import MechanismError
 from privdistill.mechanisms.release import FloatArray
 from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
 from privdistill.recipes.guest.host import GuestRecipe
-from privdistill.runs import RunDirectory, canonical_json, now, write_atomically
+from privdistill.runs import RunDirectory, canonical_json, now
 
 __all__ = ["NOT_PROTECTED", "STATEMENT", "parquet_bytes", "read_claim", "softened", "write_candidate"]
 

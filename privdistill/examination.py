@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from audits.findings import AuditReport, CanaryDeclaration
+from privdistill.atomic import write_atomically
 from privdistill.config import Source
 from privdistill.corpus.fingerprints import digest
 from privdistill.corpus.sides import normalise
@@ -22,7 +23,7 @@ from privdistill.mechanisms.release import PrivateUnits
 from privdistill.models import assets
 from privdistill.models.loading import Models
 from privdistill.recipes.base import Progress, Task
-from privdistill.runs import RunDirectory, write_atomically
+from privdistill.runs import RunDirectory
 from privdistill.synthesis.canaries import canary_openings, canary_words
 
 __all__ = ["examine", "keep_sides", "plant_canaries", "read_audit", "refuse_canaries"]

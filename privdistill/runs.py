@@ -26,10 +26,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from privdistill.atomic import write_atomically
 from privdistill.config import RunConfig
 from privdistill.errors import RunError
 
-__all__ = ["Manifest", "RunDirectory", "canonical_json", "now", "write_atomically"]
+__all__ = ["Manifest", "RunDirectory", "canonical_json", "now"]
 
 _RUN_SCHEMA = "privdistill.run/v1"
 _SPEC = "spec.sha256"
@@ -243,21 +244,6 @@ class RunDirectory:
             yield
         finally:
             lock.release()
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it is there complete or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def now() -> str:

@@ -13,10 +13,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audits.findings import AuditReport, Claim, Mechanism
+from privdistill.atomic import write_atomically
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
 from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
-from privdistill.runs import RunDirectory, now, write_atomically
+from privdistill.runs import RunDirectory, now
 
 __all__ = ["decide_bundle", "decide_run", "pack"]
 

@@ -20,11 +20,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from privdistill.atomic import write_atomically
 from privdistill.errors import RunError
 from privdistill.mechanisms.dpsgd import Schedule
 from privdistill.mechanisms.kept import digest
 from privdistill.mechanisms.release import FinetuneRequest
-from privdistill.runs import write_atomically
 
 __all__ = ["Checkpoint", "Checkpoints"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from privdistill.atomic import write_atomically
 from privdistill.errors import RunError
 from privdistill.mechanisms.release import MechanismRecord, Release
-from privdistill.runs import write_atomically
 
 __all__ = ["Kept", "digest"]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from privdistill.atomic import write_atomically
 from privdistill.models.interface import TunableModel
-from privdistill.runs import write_atomically
 
 __all__ = ["RememberingModel", "sampling_generator"]
 

@@ -18,8 +18,8 @@ import os
 import secrets
 from pathlib import Path
 
+from privdistill.atomic import write_atomically
 from privdistill.errors import ConfigError
-from privdistill.runs import write_atomically
 
 __all__ = ["Keyring", "key_check"]
 
