@@ -140,7 +140,8 @@ class GuestRecipe:
             located=context.located,
             performance=context.performance.model_dump(),
         )
-        left, stages = set(context.noise_multipliers), set[str]()
+        planned = set(context.noise_multipliers) - {_RESERVED}
+        left, stages = set(planned), set[str]()
         while True:
             said, arrays = self._hear()
             match said:
@@ -151,11 +152,13 @@ class GuestRecipe:
                 case Asking():
                     request = self._request(said, arrays)
                     if request.name not in left:
-                        why = "a second time" if request.name in context.noise_multipliers else "outside its plan"
+                        why = "a second time" if request.name in planned else "outside its plan"
                         self._refuse(f"asked for a mechanism {why}; each planned mechanism is drawn once")
                     left.discard(request.name)
                     release = yield request
                     self._tell("release", release=release)
+                case Done() if left:
+                    self._refuse("returned rows without asking for every mechanism of its plan")
                 case Done():
                     return self._rows(said, arrays, context.task)
                 case _:

@@ -62,6 +62,14 @@ LATER = {
         r"failed: ValueError at acme_recipe.py:\d+;",
     ),
     "a signal": ("def request(self, context):\n    import os\n    os.kill(os.getpid(), 9)", "ended by signal 9"),
+    "a draw left out": (
+        "def run(self, context):\n    return self.rows(context, None, {'n': 1})\n    yield",
+        "without asking for every mechanism",
+    ),
+    "the plan's own draw": (
+        "def request(self, context):\n    return super().request(context, 'labels')",
+        "outside its plan",
+    ),
     "a request of no size": (
         "def request(self, context):\n    return StatisticRequest('counts', ClassRule(()), (CountBlock(1.0),))",
         "no meaning",
