@@ -21,7 +21,7 @@ from privdistill.recipes.guest.lodging import Lodging, files_of
 
 __all__ = ["GuestProcess"]
 
-_PATIENCE = 2.0
+_PATIENCE = 5.0
 """Seconds that a process which stopped talking gets to end by itself, so that its exit code is known."""
 _living: dict[int, bool] = {}
 """Process number of each guest -> whether our memory had been hidden before it came."""
