@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT, toy_rows
 
-RECIPES = ["distribution", "metamodel", "gradient", "trajectory", "evolution"]
+RECIPES = ["distribution", "metamodel", "gradient", "trajectory", "evolution", "finetune"]
 
 CHILD = """
 import io, json, os, sys, warnings
@@ -22,16 +22,18 @@ import numpy as np
 from privdistill.config import Performance
 from privdistill.features.blocks import block_vector, class_of
 from privdistill.features.encoded import TextEncoder
-from privdistill.mechanisms.release import ExpertRequest, MechanismRecord, Release
+from privdistill.mechanisms.release import ExpertRequest, FinetuneRequest, MechanismRecord, Release
+from privdistill.models.adaptation.tail import Tail
 from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
-from privdistill.recipes import distribution, evolution
+from privdistill.recipes import distribution, evolution, finetune
 from privdistill.recipes.base import Context, Task, converse
 from privdistill.recipes.registry import find_recipe
 
 names, model, encoder = sys.argv[1].split(","), *sys.argv[2:4]
 distribution._PUBLIC_TEXTS, distribution._PUBLIC_TOKENS, evolution._TOKENS = (40, 40), 8, 8
+finetune._LAYERS, finetune._POOL_TOKENS = 1, 8
 performance = Performance(dtype="float32", batch_size=64, pool_factor=1.0)
 texts = TextEncoder(
     SentenceEncoder(__import__("pathlib").Path(encoder), model_id="tiny", dtype="float32", max_tokens=32),
@@ -47,6 +49,10 @@ def answer(request):
     if isinstance(request, ExpertRequest):
         walk = np.cumsum(0.01 * rng.standard_normal((101, *request.start.shape)), axis=0)
         return Release({"iterates": walk}, {"iterates": 0.01}, record, request.classes.names)
+    if isinstance(request, FinetuneRequest):
+        tail = Tail(language.network, request.layers, request.rank)
+        trained = {name: 0.01 * rng.standard_normal(tuple(one.shape)) for name, one in tail.matrices.items()}
+        return Release(trained, {"step": 0.01}, record, request.classes.names)
     payload = {}
     for block in request.blocks:
         shape = (k, *block.shape) if block.per_class else block.shape
