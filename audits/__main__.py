@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one, while Python ends, must not change the exit code
         print("interrupted; no report was written", file=sys.stderr)  # noqa: T201
         return 130
     except MemoryError:

@@ -6,6 +6,9 @@ The test part of the corpus is never read. Texts of a pool are written once a re
 
 import hashlib
 import json
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -47,11 +50,15 @@ class SharedRelease:
         self._performance, self._place = performance, place
         place.mkdir(parents=True, exist_ok=True)
         self._grounds: dict[str, Ground] = {}
+        self._scratch = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, self._scratch, True)
 
     def context(self, recipe: str, refinement: str = "none") -> Context:
         """A fresh context: sampling is never seeded."""
         plan = pipeline.plan(self._config(recipe, refinement))
-        return make_context(plan.task, plan.mechanisms, self._models, self._performance, lambda *told: None)
+        private = Path(tempfile.mkdtemp(dir=self._scratch))  # what one context writes is not remembered by the next
+        quiet = lambda *told: None  # noqa: E731
+        return make_context(plan.task, plan.mechanisms, self._models, self._performance, quiet, private)
 
     def rows(self, recipe: str, refinement: str, redraw: int, writes: bool) -> Rows:
         """Post-processing of the one release: from the pool of a redraw, or from texts written anew."""
