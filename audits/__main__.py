@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from audits.errors import BadInputError
@@ -28,6 +29,7 @@ _COMMANDS = {
 """Sub-commands: the module whose `main(arguments)` returns the exit code."""
 _FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 _EXIT = {"pass": 0, "fail": 10, "inconclusive": 3}
+_INTERRUPTED = 130
 _EPILOG = """\
 verdict and exit code
   0    pass          every required check passed, with the power that was asked
@@ -67,9 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one, while Python ends, must not change the exit code
         print("interrupted; no report was written", file=sys.stderr)  # noqa: T201
-        return 130
+        return _INTERRUPTED
     except MemoryError:
         return _refuse("the files do not fit into the memory; audit a random sample of units")
     except Exception as error:  # its text may carry a record
@@ -232,13 +233,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _entry() -> NoReturn:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job keeps ignoring it
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    if code == _INTERRUPTED:
+        _end_now()
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """The first Ctrl-C ends the examination; one that comes while it ends must not change the exit code."""
+    signal.signal(signal.SIGINT, lambda number, frame: _end_now())
+    raise KeyboardInterrupt
+
+
+def _end_now() -> NoReturn:
+    """Leave without the interpreter's clean-up, during which a signal would kill the process instead.
+
+    Nothing is flushed: stderr goes out line by line, and a handler may stand in the middle of a write.
+    """
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

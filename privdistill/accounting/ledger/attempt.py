@@ -35,8 +35,8 @@ class Attempt:
 
         The whole plan is reserved at the first call, so a run that fails earlier costs nothing. A run that is
         interrupted, or whose files cannot be written, is left open: that counts as much, and it may be resumed. A
-        resumed run marks each mechanism that it had drawn at most once more, with the same parameters, and pays nothing
-        for it: what was kept is read, and what was never kept was seen by nobody.
+        resumed run may go through each mechanism that it had drawn at most once more, with the same parameters, and
+        pays nothing for it: what was kept is read, and what was never kept was seen by nobody.
         """
         drawn = dict(self._reopen(run_id)) if self._reopen is not None else {}
         reserved = self._reopen is not None
