@@ -128,6 +128,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 noise_multiplier=scaled,
                 sampling=Sampling(batch / len(private), steps),
                 charge=lambda record: None,
+                kept=lambda record: None,
                 checkpoints=Checkpoints(Path(place)),
                 progress=mark,
             )

@@ -82,8 +82,8 @@ def generate(
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:
-            model, private = models.language_model, directory.private
-            door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private)
+            model, private, note = models.language_model, directory.private, charge.kept
+            door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private, kept=note)
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = converse(intent.recipe, context, door.answer)

@@ -49,6 +49,7 @@ class Door:
         *,
         model: TunableModel | None = None,
         private: Path | None = None,
+        kept: Callable[[MechanismRecord], None] = lambda record: None,
     ) -> None:
         """Join them; nothing is read yet.
 
@@ -59,12 +60,14 @@ class Door:
             charge: marks one reservation as drawn, before its noise.
             progress: (stage, done, total).
             model: the public language model, for recipes that train it.
-            private: folder of the run for what never leaves, for mechanisms of many steps.
+            private: folder of the run for what never leaves: releases, and mechanisms of many steps.
+            kept: told of each release once it lies there, before it is handed out.
         """
         self._units, self._encoder, self._budget, self._charge = units, encoder, budget, charge
         self._progress, self._model, self._private = progress, model, private
         self._encoded: Encoded | None = None
         self._kept = Kept(private) if private is not None else None
+        self._note_kept = kept
         self._answered: set[str] = set()
 
     def labels(self) -> Release:
@@ -136,6 +139,7 @@ class Door:
                     noise_multiplier=noise_multiplier,
                     sampling=budget.sampling[request.name],
                     charge=self._charge,
+                    kept=self._note_kept,
                     checkpoints=Checkpoints(self._private),
                     progress=self._progress,
                 )
@@ -146,11 +150,12 @@ class Door:
         self._answered.add(name)
         found = self._kept.find(name, asked) if self._kept is not None and fresh else None
         if found is not None:
-            self._charge(found.record)  # looks it up in the ledger: what is not charged there is not handed out
+            self._note_kept(found.record)  # what is not charged in the ledger is not handed out
             return found
         release = measure()
         if self._kept is not None and fresh:
             self._kept.keep(name, asked, release)
+            self._note_kept(release.record)
         return release
 
     def _records(self) -> Encoded:

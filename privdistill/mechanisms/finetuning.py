@@ -155,6 +155,7 @@ def release_adapter(
     noise_multiplier: float,
     sampling: Sampling,
     charge: Callable[[MechanismRecord], None],
+    kept: Callable[[MechanismRecord], None],
     checkpoints: Checkpoints,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Release:
@@ -173,6 +174,7 @@ def release_adapter(
         noise_multiplier: calibrated for this plan entry.
         sampling: of the plan.
         charge: marks the whole schedule as drawn; called before the first step.
+        kept: told once the first step is persisted: from then on the run goes on from a checkpoint, or not at all.
         checkpoints: where every step is persisted, and found again.
         progress: (stage, done, total).
 
@@ -209,14 +211,16 @@ def release_adapter(
     _require_memory(cells)
     record = schedule.record(request.name, cells)
     found = checkpoints.load(request, schedule)
-    charge(record)
-    if found is not None:
+    if found is None:
+        charge(record)
+    else:
+        kept(record)
         _restore(matrices, found)
     if found is None or found.steps < schedule.steps:
         shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
         head = Head.of(tail.head, tail.head_bias, shortlist)
         loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
-        _train(loss, matrices, spans, schedule, request, checkpoints, found, progress)
+        _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress)
     return Release(
         payload={name: matrix.detach().numpy().astype(np.float64) for name, matrix in matrices.items()},
         noise={"step": noise_multiplier * request.max_grad_norm / schedule.expected_batch_size},
@@ -232,6 +236,7 @@ def _train(
     schedule: Schedule,
     request: FinetuneRequest,
     checkpoints: Checkpoints,
+    kept: Callable[[], None],
     found: Checkpoint | None,
     progress: Callable[[str, int, int], None],
 ) -> None:
@@ -255,6 +260,8 @@ def _train(
                 raise MechanismError("a step left an adapter as it was, or not finite; nothing is released")
             before[name].copy_(matrix.detach())
         checkpoints.save(request, schedule, Checkpoint.of(done + step, matrices, adam[0]))
+        if done + step == 1:
+            kept()
         progress("training the generator", done + step, schedule.steps)
 
     train_privately(

@@ -88,10 +88,39 @@ def test_a_run_stopped_anywhere_after_its_charge_goes_on_without_another(
     assert len(drawn) == (0 if kept else 1), "what was kept is read; what was not is drawn, once"
     assert Ledger(ledger).total(source) == before
     kinds = [entry.kind for entry in Ledger(ledger).entries(source)]
-    assert kinds == ["opened", "joined", "reserved", "drawn", "resumed", "committed"]
+    assert sorted(kinds) == sorted(["opened", "joined", "reserved", "drawn", "kept", "resumed", "committed"])
     assert Ledger(ledger).verify()[0] == len(kinds)
     assert 0.99 * 4 <= (read_claim(run).epsilon or 0) <= 4
     assert run.manifest().run_id == read_claim(run).run_id
+
+
+def test_what_was_kept_and_is_gone_is_not_drawn_again(recipe, config, ledger, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "run"
+    killed(monkeypatch, lambda: generate(config, ledger, path), "Ledger.commit", after=False)
+    release = path / "private" / "statistic.release"
+    content = release.read_bytes()
+    release.unlink()
+    for _ in range(2):
+        with pytest.raises(RunError, match="no longer in its private folder"):
+            generate(config, ledger, path, resume=True)
+        assert not release.exists()
+    release.write_bytes(content)
+    assert generate(config, ledger, path, resume=True).manifest().status == "complete"
+
+
+def test_a_release_that_the_ledger_does_not_know_is_not_handed_out(
+    recipe, config, ledger, tmp_path, monkeypatch
+) -> None:
+    for name in ("one", "two"):
+        place = "Kept.keep" if name == "one" else "statistic.add_discrete_gaussian"
+        killed(monkeypatch, lambda name=name: generate(config, ledger, tmp_path / name), place, after=name == "one")
+    foreign = (tmp_path / "one" / "private" / "statistic.release").read_bytes()
+    with monkeypatch.context() as patch:  # a release is there, of a mechanism that was never charged
+        patch.setattr("privdistill.accounting.ledger.book.Ledger.draw", lambda *given: None)
+        killed(monkeypatch, lambda: generate(config, ledger, tmp_path / "three"), "Kept.keep", after=False)
+    (tmp_path / "three" / "private" / "statistic.release").write_bytes(foreign)
+    with pytest.raises(MechanismError, match="was not drawn in run"):
+        generate(config, ledger, tmp_path / "three", resume=True)
 
 
 def test_ctrl_c_leaves_a_run_open_and_a_failure_closes_it(recipe, config, ledger, tmp_path, monkeypatch) -> None:

@@ -6,12 +6,77 @@ It does not know where entries go; the ledger hands it its steps.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from privdistill.errors import MechanismError, PrivdistillError, RunError
 from privdistill.mechanisms.release import MechanismRecord
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Begun", "Charging"]
+
+
+class Begun(NamedTuple):
+    """How far an interrupted run had come.
+
+    Attributes:
+        drawn: mechanism name -> its record.
+        kept: those of them whose release was durably written.
+    """
+
+    drawn: Mapping[str, Mapping[str, Any]]
+    kept: frozenset[str]
+
+
+class Charging:
+    """What a door tells the ledger while one run draws."""
+
+    def __init__(
+        self,
+        reserve: Callable[[], None],
+        draw: Callable[[MechanismRecord], None],
+        keep: Callable[[str], None],
+        begun: Begun | None,
+    ) -> None:
+        """Nothing is said yet; `begun` is that of a resumed run."""
+        self._reserve, self._draw, self._keep = reserve, draw, keep
+        self._drawn = dict(begun.drawn) if begun is not None else {}
+        self._noted = begun.kept if begun is not None else frozenset()
+        self.reserved = begun is not None
+
+    def __call__(self, record: MechanismRecord) -> None:
+        """Called before each noise. The whole plan is reserved at the first call.
+
+        Raises:
+            MechanismError: it has no open reservation, or was drawn with other parameters before.
+            RunError: its release was kept, and is gone.
+        """
+        if not self.reserved:
+            self._reserve()
+            self.reserved = True
+        if record.name in self._noted:
+            raise RunError(
+                f"what this run released as {record.name!r} is no longer in its private folder, and a second draw is "
+                "not covered by the charge; restore the folder, or start a new run"
+            )
+        if not self._drawn_before(record):
+            self._draw(record)
+
+    def kept(self, record: MechanismRecord) -> None:
+        """Called once a release is durably written, before it is handed out: from here on it is never drawn again.
+
+        Raises:
+            MechanismError: it is not charged, or was drawn with other parameters.
+        """
+        self._drawn_before(record)
+        self._keep(record.name)
+
+    def _drawn_before(self, record: MechanismRecord) -> bool:
+        before = self._drawn.pop(record.name, None)
+        if before is not None and before != asdict(record):
+            raise MechanismError(
+                f"mechanism {record.name!r} was drawn with other parameters before this run was resumed; "
+                "nothing is released"
+            )
+        return before is not None
 
 
 class Attempt:
@@ -21,46 +86,36 @@ class Attempt:
         self,
         reserve: Callable[[str], None],
         draw: Callable[[str, MechanismRecord], None],
+        keep: Callable[[str, str], None],
         commit: Callable[[str], None],
         abandon: Callable[[str], None],
-        reopen: Callable[[str], Mapping[str, Mapping[str, Any]]] | None = None,
+        reopen: Callable[[str], Begun] | None = None,
     ) -> None:
-        """Take the steps; each is handed a run id. `reopen` gives what a resumed run has drawn, by name."""
-        self._reserve, self._draw, self._commit, self._abandon = reserve, draw, commit, abandon
-        self._reopen = reopen
+        """Take the steps; each is handed a run id. `reopen` is that of a resumed run."""
+        self._reserve, self._draw, self._keep = reserve, draw, keep
+        self._commit, self._abandon, self._reopen = commit, abandon, reopen
 
     @contextmanager
-    def charging(self, run_id: str) -> Iterator[Callable[[MechanismRecord], None]]:
-        """Give what a door calls before each noise; commit at the end of the block, or abandon.
+    def charging(self, run_id: str) -> Iterator[Charging]:
+        """Give what a door tells of its draws; commit at the end of the block, or abandon.
 
-        The whole plan is reserved at the first call, so a run that fails earlier costs nothing. A run that is
-        interrupted, or whose files cannot be written, is left open: that counts as much, and it may be resumed. A
-        resumed run may go through each mechanism that it had drawn at most once more, with the same parameters, and
-        pays nothing for it: what was kept is read, and what was never kept was seen by nobody.
+        A run that fails before its first draw costs nothing. One that is interrupted, or whose files cannot be
+        written, is left open: that counts as much, and it may be resumed. A resumed run may go through each mechanism
+        that it had drawn at most once more, with the same parameters, and pays nothing for it: what was kept is read,
+        and what was never kept was seen by nobody. What was kept and is gone is not drawn again.
         """
-        drawn = dict(self._reopen(run_id)) if self._reopen is not None else {}
-        reserved = self._reopen is not None
-
-        def charge(record: MechanismRecord) -> None:
-            nonlocal reserved
-            if not reserved:
-                self._reserve(run_id)
-                reserved = True
-            before = drawn.pop(record.name, None)
-            if before is None:
-                self._draw(run_id, record)
-            elif before != asdict(record):
-                raise MechanismError(
-                    f"mechanism {record.name!r} was drawn with other parameters before this run was resumed; "
-                    "nothing is released"
-                )
-
+        said = Charging(
+            lambda: self._reserve(run_id),
+            lambda record: self._draw(run_id, record),
+            lambda name: self._keep(run_id, name),
+            self._reopen(run_id) if self._reopen is not None else None,
+        )
         try:
-            yield charge
+            yield said
         except (KeyboardInterrupt, OSError, RunError):
             raise
         except BaseException:
-            if reserved:
+            if said.reserved:
                 # The run's own failure is what the operator has to see; an open reservation counts as much.
                 with suppress(PrivdistillError):
                     self._abandon(run_id)

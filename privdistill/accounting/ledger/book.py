@@ -11,18 +11,18 @@ It does not know how a mechanism works, nor what a policy thinks of a total.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 
 from privdistill.accounting.budget import Budget
 from privdistill.accounting.filter import Cap, Loss
-from privdistill.accounting.ledger.attempt import Attempt
+from privdistill.accounting.ledger.attempt import Attempt, Begun
 from privdistill.accounting.ledger.chain import BrokenLedgerError, Entry, append, last, select
 from privdistill.accounting.ledger.export import export_lines
 from privdistill.accounting.ledger.identity import Fingerprints, Identity
@@ -130,7 +130,7 @@ class Ledger:
         identity.check()
         if resumed:
             reopen = partial(self._reopen, source, plan, budget)
-            return Attempt(lambda run_id: None, self.draw, self.commit, self.abandon, reopen)
+            return Attempt(lambda run_id: None, self.draw, self.keep, self.commit, self.abandon, reopen)
         with self._storage.reading() as db:
             self._admitted(db, source.id, run_loss(plan, budget))
 
@@ -138,7 +138,7 @@ class Ledger:
             identity.join(self._writing)
             self.reserve_once(source, run_id, plan, budget)
 
-        return Attempt(reserve, self.draw, self.commit, self.abandon)
+        return Attempt(reserve, self.draw, self.keep, self.commit, self.abandon)
 
     def reserve_once(self, source: Source, run_id: str, plan: Sequence[Reservation], budget: Budget | None) -> None:
         """Charge every mechanism of a run in one transaction; nothing happens when the run has already reserved.
@@ -186,6 +186,22 @@ class Ledger:
             source_id = entries[0].source_id
             body = asdict(record)
             append(db, self._storage.id, "drawn", source_id=source_id, run_id=run_id, name=record.name, body=body)
+
+    def keep(self, run_id: str, name: str) -> None:
+        """Mark what a drawn mechanism released as durably written: it is never drawn again. Twice is once.
+
+        Raises:
+            MechanismError: it was not drawn, or the run is closed.
+        """
+        with self._writing() as db:
+            entries = list(select(db, run_id=run_id))
+            said = {entry.kind for entry in entries if entry.name == name}
+            if "drawn" not in said or any(entry.kind in _CLOSING for entry in entries):
+                raise MechanismError(
+                    f"mechanism {name!r} was not drawn in run {run_id}, or the run is closed; nothing is released"
+                )
+            if "kept" not in said:
+                append(db, self._storage.id, "kept", source_id=entries[0].source_id, run_id=run_id, name=name, body={})
 
     def commit(self, run_id: str) -> None:
         """Close a run whose candidate is written, and store what its source has lost by now."""
@@ -305,10 +321,8 @@ class Ledger:
                 )
         return standing(db, [source_id]).with_run(loss)
 
-    def _reopen(
-        self, source: Source, plan: Sequence[Reservation], budget: Budget | None, run_id: str
-    ) -> dict[str, Mapping[str, Any]]:
-        """Note that an interrupted run goes on under its reservation; returns what it has drawn, by name.
+    def _reopen(self, source: Source, plan: Sequence[Reservation], budget: Budget | None, run_id: str) -> Begun:
+        """Note that an interrupted run goes on under its reservation; returns how far it had come.
 
         Raises:
             RunError: nothing is reserved for it, it is closed, or it was planned otherwise.
@@ -331,7 +345,7 @@ class Ledger:
             turn = 1 + sum(entry.kind == "resumed" for entry in entries)
             body = {"drawn": sorted(drawn)}
             append(db, self._storage.id, "resumed", source_id=source.id, run_id=run_id, name=f"{turn}", body=body)
-        return drawn
+        return Begun(drawn, frozenset(entry.name for entry in entries if entry.kind == "kept"))
 
     def _close(self, kind: Literal["committed", "abandoned"], run_id: str) -> None:
         with self._writing() as db:

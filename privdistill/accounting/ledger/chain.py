@@ -21,7 +21,9 @@ from privdistill.errors import MechanismError, RefusedError
 
 __all__ = ["BrokenLedgerError", "Entry", "Kind", "append", "last", "select", "unbroken"]
 
-Kind = Literal["opened", "joined", "reserved", "resumed", "drawn", "committed", "abandoned", "linked", "reviewed"]
+Kind = Literal[
+    "opened", "joined", "reserved", "resumed", "drawn", "kept", "committed", "abandoned", "linked", "reviewed"
+]
 _DOMAIN = "privdistill/ledger/v1"
 _KINDS = frozenset(get_args(Kind))
 

@@ -90,6 +90,11 @@ class _Story:
         self.drawn.add((entry.run_id, entry.name))
         return None
 
+    def kept(self, entry: Entry) -> str | None:
+        if (entry.run_id, entry.name) not in self.drawn or entry.run_id in self.closed:
+            return "it keeps what was not drawn, or after its run was closed"
+        return None
+
     def resumed(self, entry: Entry) -> str | None:
         if self.owner.get(entry.run_id) != entry.source_id or entry.run_id in self.closed:
             return "it resumes a run that is not open"
@@ -117,6 +122,7 @@ def replay(ledger_id: str, entries: Iterable[Entry]) -> dict[int, str]:
         "reserved": story.reserved,
         "resumed": story.resumed,
         "drawn": story.drawn_,
+        "kept": story.kept,
         "committed": story.closing,
         "abandoned": story.closing,
     }

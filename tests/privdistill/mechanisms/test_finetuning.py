@@ -192,6 +192,7 @@ def train(
     steps: int = 4,
     units: tuple[PrivateUnits, Encoded] | None = None,
     charge: Callable[[MechanismRecord], None] = lambda record: None,
+    kept: Callable[[MechanismRecord], None] = lambda record: None,
     request: FinetuneRequest = REQUEST,
     noise: float = 0.7,
     network: object = None,
@@ -208,6 +209,7 @@ def train(
         noise_multiplier=noise,
         sampling=Sampling(0.3, steps),
         charge=charge,
+        kept=kept,
         checkpoints=Checkpoints(folder),
         progress=progress,
     )
@@ -255,6 +257,19 @@ def test_the_charge_comes_before_the_first_step(folder: Path) -> None:
     with pytest.raises(MechanismError, match="no reservation"):
         train(folder, charge=refuse)
     assert not list(folder.iterdir())
+
+
+def test_the_ledger_hears_of_the_first_persisted_step_once_and_of_no_second_charge(folder: Path) -> None:
+    said: list[str] = []
+
+    def kept(record: MechanismRecord) -> None:
+        steps = Checkpoints(folder).history(record.name)
+        said.append(f"kept at {steps and steps[2]}")
+
+    train(folder, charge=lambda record: said.append("charged"), kept=kept)
+    assert said == ["charged", "kept at 1"]
+    train(folder, charge=lambda record: said.append("charged"), kept=kept)
+    assert said == ["charged", "kept at 1", "kept at 4"]
 
 
 def test_an_empty_corpus_gives_steps_of_noise(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from privdistill.accounting.accountant import Event, total_epsilon
 from privdistill.accounting.budget import calibrate
 from privdistill.accounting.ledger import BrokenLedgerError, Ledger, Source, default_ledger
+from privdistill.accounting.ledger.attempt import Charging
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import Reservation
 from tests.privdistill.accounting.ledger.conftest import BUDGET, PLAN, record, reserve
@@ -288,6 +290,42 @@ def test_in_postgresql_the_right_to_select_and_insert_is_enough(postgresql: str)
             forger.execute("UPDATE entries SET body = '{}'")
         owner.execute("DROP OWNED BY clerk")
         owner.execute("DROP ROLE clerk")
+
+
+def test_what_was_kept_is_never_drawn_again(ledger: Ledger, source: Source) -> None:
+    def attempt(*says: Callable[[Charging], None], resumed: bool = True) -> None:
+        with ledger.attempt(source, PLAN, BUDGET, lambda key: frozenset(), resumed=resumed).charging("run-1") as charge:
+            for one in says:
+                one(charge)
+
+    def stop(charge: Charging) -> None:
+        raise KeyboardInterrupt
+
+    def too_early(charge: Charging) -> None:
+        with pytest.raises(MechanismError, match="was not drawn"):
+            charge.kept(record())
+
+    def otherwise(charge: Charging) -> None:
+        with pytest.raises(MechanismError, match="other parameters"):
+            charge.kept(replace(record(), sensitivity=2.0))
+
+    def draw(charge: Charging) -> None:
+        charge(record())
+
+    def keep(charge: Charging) -> None:
+        charge.kept(record())
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(too_early, draw, keep, stop, resumed=False)
+    with pytest.raises(RunError, match="a second draw is not covered"):
+        attempt(draw)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(otherwise, stop)
+    attempt(keep)
+    assert [entry.kind for entry in ledger.entries(source.id)].count("kept") == 1
+    with pytest.raises(MechanismError, match="the run is closed"):
+        ledger.keep("run-1", record().name)
+    ledger.verify()
 
 
 def test_a_resumed_run_is_charged_once_and_draws_each_mechanism_once_more_at_most(

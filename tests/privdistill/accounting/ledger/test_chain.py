@@ -150,3 +150,10 @@ def test_only_an_open_run_is_resumed(book: Ledger, run: str, reason: str | None)
         return
     with pytest.raises(BrokenLedgerError, match=f"entry 8: it resumes a run that is {reason}"):
         book.verify()
+
+
+def test_only_what_was_drawn_is_kept(book: Ledger) -> None:
+    rewrite(book, 8, kind="kept", run_id="run-2", name="never drawn")
+    (book.private / "head").unlink()
+    with pytest.raises(BrokenLedgerError, match="entry 8: it keeps what was not drawn"):
+        book.verify()
