@@ -106,6 +106,8 @@ class Synthesis(_Frozen):
         max_tokens: records and rows are read up to this many tokens (public limit).
         tuned_weights: what recipe `finetune` trains: `low-rank` adapters, or `whole` weight matrices.
         tuned_layers: of how many of the last layers; None: the recipe's public rule.
+        vocabulary_shortlist: while it trains, the softmax runs over so many tokens, those most frequent in public text,
+            and the target; None: over all.
         soft_label_temperature: log-odds of the column `soft_label` are divided by it; 1: as the teacher said.
         teachers: `one` teacher is read off the release; or several, whose `mean` counts, and whose disputes `drop` a
             candidate to the last resort.
@@ -121,6 +123,7 @@ class Synthesis(_Frozen):
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"
     tuned_layers: Annotated[int, Field(ge=1)] | None = None
+    vocabulary_shortlist: Annotated[int, Field(ge=2)] | None = None
     soft_label_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
     teachers: Literal["one", "mean", "drop"] = "one"
 

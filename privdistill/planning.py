@@ -186,6 +186,7 @@ def make_plan(config: RunConfig) -> Plan:
         refinement=synthesis.refinement,
         tuned_weights=synthesis.tuned_weights,
         tuned_layers=synthesis.tuned_layers,
+        vocabulary_shortlist=synthesis.vocabulary_shortlist,
         teachers=synthesis.teachers,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))

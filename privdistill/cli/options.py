@@ -180,6 +180,14 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="K", help="How many of the last layers it trains (default: 4)."
         ),
     ] = None,
+    vocabulary_shortlist: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="N",
+            help="It computes odds over the N tokens most frequent in public text only: faster (default: all).",
+        ),
+    ] = None,
     soft_label_temperature: Annotated[
         float | None,
         typer.Option(
@@ -228,6 +236,7 @@ def _spec_options(
             "synthesis.encoder": encoder,
             "synthesis.tuned_weights": tuned_weights,
             "synthesis.tuned_layers": tuned_layers,
+            "synthesis.vocabulary_shortlist": vocabulary_shortlist,
             "synthesis.soft_label_temperature": soft_label_temperature,
             "synthesis.teachers": teachers,
             "performance.batch_size": batch_size,

@@ -183,7 +183,7 @@ def release_adapter(
         noise in one cell of one averaged gradient.
 
     Raises:
-        PrivacyError: another model than the declared one, or units too large for one pass.
+        PrivacyError: another model than the declared one, units too large for one pass, or a shortlist of no meaning.
         ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
@@ -207,6 +207,8 @@ def release_adapter(
     )
     tail = Tail(model.network, request.layers, request.rank)
     matrices = tail.matrices
+    shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
+    head = Head.of(tail.head, tail.head_bias, shortlist)
     cells = sum(matrix.numel() for matrix in matrices.values())
     _require_memory(cells)
     record = schedule.record(request.name, cells)
@@ -217,8 +219,6 @@ def release_adapter(
         kept(record)
         _restore(matrices, found)
     if found is None or found.steps < schedule.steps:
-        shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
-        head = Head.of(tail.head, tail.head_bias, shortlist)
         loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
         _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress)
     return Release(

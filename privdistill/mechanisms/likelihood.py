@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from privdistill.errors import PrivacyError
+
 __all__ = ["Head", "record_loss"]
 
 
@@ -34,9 +36,18 @@ class Head(NamedTuple):
 
     @classmethod
     def of(cls, weight: torch.Tensor, bias: torch.Tensor | None, shortlist: torch.Tensor | None) -> "Head":
-        """A head with or without a shortlist."""
+        """A head with or without a shortlist.
+
+        Raises:
+            PrivacyError: the shortlist names no token twice and none outside the vocabulary, or it is refused.
+        """
         if shortlist is None:
             return cls(weight, bias, None, None, weight)
+        known = torch.unique(shortlist)
+        if not len(known) or len(known) != len(shortlist) or not 0 <= int(known[0]) <= int(known[-1]) < len(weight):
+            raise PrivacyError(
+                f"expected a shortlist of distinct token ids below {len(weight)}; nothing is drawn, please report this"
+            )
         place = torch.full((weight.shape[0],), -1, dtype=torch.long)
         place[shortlist] = torch.arange(len(shortlist))
         return cls(weight, bias, shortlist, place, weight[shortlist].contiguous())

@@ -61,6 +61,7 @@ class Task:
         refinement: how candidates are refined after they were sampled, for recipes that can.
         tuned_weights: what a recipe that trains the language model trains (see `config.Synthesis`).
         tuned_layers: of how many of the last layers; None: by the recipe's rule.
+        vocabulary_shortlist: over how many tokens of public text its softmax runs; None: over all.
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
     """
 
@@ -77,6 +78,7 @@ class Task:
     refinement: Literal["none", "admm", "language-model"] = "none"
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"
     tuned_layers: int | None = None
+    vocabulary_shortlist: int | None = None
     teachers: Literal["one", "mean", "drop"] = "one"
 
 

@@ -15,12 +15,12 @@ from dataclasses import replace
 import numpy as np
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
+from privdistill.mechanisms.release import FinetuneRequest, IntArray, Release, StatisticRequest
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
 from privdistill.recipes.forecast import Forecast
-from privdistill.synthesis.pool import public_pool
+from privdistill.synthesis.pool import public_pool, public_shortlist
 from privdistill.synthesis.prompts import item_prompts
 
 __all__ = ["GENERATOR", "FinetuneRecipe"]
@@ -131,22 +131,28 @@ def schedule_for(size: int | None) -> tuple[float, int]:
 
 def request_for(context: Context, ground: Ground, release: Release) -> FinetuneRequest:
     """What is trained, from public facts and the noised counts."""
-    model = context.language_model
+    model, task = context.language_model, context.task
+    end, size = _line_end(model), task.vocabulary_shortlist
     spoken = ground.words if len(ground.words) == len(ground.rule.names) else [None] * len(ground.rule.names)
     return FinetuneRequest(
         name=GENERATOR,
         classes=ground.rule,
         model=model.id,
-        layers=context.task.tuned_layers or _LAYERS,
-        rank=_RANK if context.task.tuned_weights == "low-rank" else None,
-        prompts=tuple(item_prompts(context.task.describe, word) for word in spoken),
-        end=_line_end(model),
+        layers=task.tuned_layers or _LAYERS,
+        rank=_RANK if task.tuned_weights == "low-rank" else None,
+        prompts=tuple(item_prompts(task.describe, word) for word in spoken),
+        end=end,
         max_tokens=context.encoder.max_tokens,
-        shortlist=None,
+        shortlist=None if size is None else _shortlist(context, ground, size, end),
         max_grad_norm=_MAX_GRAD_NORM,
         expected_units=_noised_units(release),
         learning_rate=_LEARNING_RATE,
     )
+
+
+def _shortlist(context: Context, ground: Ground, size: int, end: int) -> IntArray:
+    """Tokens of the zero-shot pool, which is written anyway, and the end of a record."""
+    return public_shortlist(ground.public, context.encoder.tokenizer, size, always=[end])
 
 
 def _noised_units(release: Release) -> float:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from privdistill.features.encoded import TokenModel
 from privdistill.models.interface import BiasArray, GenerativeModel
 from privdistill.synthesis.form import tidy
 from privdistill.synthesis.prompts import item_prompts
 from privdistill.synthesis.steering import Steering, emphasised
 
-__all__ = ["Draft", "Form", "public_pool", "public_words", "steered_drafts"]
+__all__ = ["Draft", "Form", "public_pool", "public_shortlist", "public_words", "steered_drafts"]
 
 IntArray = npt.NDArray[np.int64]
 Report = Callable[[int, int], None]
@@ -177,6 +178,25 @@ def public_words(pieces: Sequence[str]) -> IntArray:
     """Tokens that are whole plain words: the vocabulary of random emphasis. A function of the tokenizer alone."""
     likely = len(pieces) * 3 // 5  # merges are learnt in order of frequency: the rarest words are left out
     return np.array([i for i, piece in enumerate(pieces[:likely]) if _is_word(piece)], dtype=np.int64)
+
+
+def public_shortlist(pool: Sequence[Draft], tokenizer: TokenModel, size: int, *, always: Sequence[int]) -> IntArray:
+    """At most `size` token ids: `always`, then the most frequent of the pool, then the first of the vocabulary; sorted.
+
+    It counts the texts of drafts, which a language model wrote, and takes no token ids of anything else. Where the pool
+    has too few tokens, ids fill up: merges are learnt in order of frequency.
+
+    Args:
+        pool: zero-shot texts, as `public_pool` gives them.
+        tokenizer: of the language model.
+        size: how many.
+        always: ids that are in whatever their frequency.
+    """
+    counts = np.zeros(tokenizer.size, dtype=np.int64)  # (V,)
+    for ids in tokenizer.ids([draft.text for draft in pool]):
+        np.add.at(counts, np.asarray(ids, dtype=np.int64), 1)
+    counts[np.asarray(always, dtype=np.int64)] = np.iinfo(np.int64).max
+    return np.sort(np.argsort(-counts, kind="stable")[:size])  # ties: lower ids first
 
 
 def _is_word(piece: str) -> bool:

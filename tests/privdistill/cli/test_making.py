@@ -98,7 +98,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         " --contribution-bound 3 --size 900 --source ward --ledger l.sqlite3 --recipe passthrough --model some/model"
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
         " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40 --soft-label-temperature 4 --teachers mean"
-        " --tuned-weights whole --tuned-layers 2 --class-shares counted --refinement admm"
+        " --tuned-weights whole --tuned-layers 2 --vocabulary-shortlist 300 --class-shares counted --refinement admm"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
@@ -130,6 +130,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "class_shares": "counted",
             "tuned_weights": "whole",
             "tuned_layers": 2,
+            "vocabulary_shortlist": 300,
             "soft_label_temperature": 4.0,
             "teachers": "mean",
         },

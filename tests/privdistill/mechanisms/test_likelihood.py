@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from privdistill.errors import PrivacyError
 from privdistill.mechanisms.likelihood import Head, record_loss
 
 V, H, W, T = 23, 6, 8, 5
@@ -44,3 +47,21 @@ def test_a_head_without_bias_in_bfloat16() -> None:
     loss = record_loss(hidden.bfloat16(), targets, Head.of(weight.bfloat16(), None, None))
     expected = _reference(hidden, weight, torch.zeros(V), targets, set(range(V)))
     assert torch.allclose(loss, expected, rtol=0.05)
+
+
+@given(seed=st.integers(0, 10**6), listed=st.sets(st.integers(0, V - 1), min_size=1))
+def test_any_shortlist_gives_the_plain_loss_over_it_and_the_target(seed: int, listed: set[int]) -> None:
+    hidden, weight, bias, targets = _problem(seed)
+    loss = record_loss(hidden, targets, Head.of(weight, bias, torch.tensor(sorted(listed))))
+    expected = _reference(hidden, weight, bias, targets, listed)
+    assert torch.allclose(loss, expected, atol=1e-4)
+    (found,) = torch.autograd.grad(loss, hidden)
+    (wanted,) = torch.autograd.grad(expected, hidden)
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("listed", [[], [3, 3], [-1, 2], [0, V]])
+def test_a_shortlist_without_meaning_is_refused(listed: list[int]) -> None:
+    _, weight, bias, _ = _problem()
+    with pytest.raises(PrivacyError, match="distinct token ids"):
+        Head.of(weight, bias, torch.tensor(listed, dtype=torch.long))

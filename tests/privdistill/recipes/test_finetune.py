@@ -1,5 +1,6 @@
 """Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.planning import make_plan
 from privdistill.recipes import finetune
+from privdistill.recipes.base import Context, Task
+from privdistill.recipes.distribution import STATISTIC, make_ground
 from privdistill.recipes.finetune import schedule_for
 from privdistill.runs import RunDirectory
 from tests.conftest import toy_rows
@@ -100,6 +103,27 @@ def test_what_is_trained_can_be_chosen_and_the_plan_says_what_it_costs_in_noise(
     assert "next to nothing to learn" not in plan()
 
 
+def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench: Bench) -> None:
+    """The recipe holds the noised counts when it asks; they decide the expected batch, and no token."""
+    from tests.privdistill.planted import RECORD
+
+    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, vocabulary_shortlist=50)
+    rng = np.random.default_rng(0)
+    context = Context(task, {STATISTIC: 1.0}, bench.encoder, bench.model, PERFORMANCE, rng, lambda *_: None)
+    ground = make_ground(context)
+    counts = (np.array([30.0, 50.0]), np.array([2000.0, 1.0]))
+    first, second = (
+        finetune.request_for(context, ground, Release({"count": one}, {}, RECORD, ("a", "b"))) for one in counts
+    )
+    assert first.expected_units != second.expected_units
+    assert first.shortlist is not None
+    assert np.array_equal(first.shortlist, second.shortlist)
+    assert len(first.shortlist) == 50
+    assert first.end in first.shortlist
+    plain = replace(context, task=replace(task, vocabulary_shortlist=None))
+    assert finetune.request_for(plain, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b"))).shortlist is None
+
+
 def test_people_are_counted_by_their_own_noised_count() -> None:
     from tests.privdistill.planted import RECORD
 
@@ -115,7 +139,12 @@ def test_a_whole_run_is_reserved_charged_and_claimed(
         source=Source(path=str(toy_csv), label_column="label", labels=("good", "bad"), size=400),
         privacy=Privacy(epsilon=8.0),
         synthesis=Synthesis(
-            recipe="finetune", rows=8, model=str(tiny_language_model), encoder=str(tiny_encoder), max_tokens=48
+            recipe="finetune",
+            rows=8,
+            model=str(tiny_language_model),
+            encoder=str(tiny_encoder),
+            max_tokens=48,
+            vocabulary_shortlist=60,
         ),
         performance=PERFORMANCE,
     )

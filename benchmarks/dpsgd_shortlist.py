@@ -1,0 +1,131 @@
+"""`python -m benchmarks.dpsgd_shortlist`: what a vocabulary shortlist costs in likelihood, and what it saves in time.
+
+The corpus is public. Adapters are trained on the same records with every record in every step and next to no noise, so
+that arms differ by the shortlist alone; held-out texts are judged over the whole vocabulary, paired with the full arm.
+A shortlist is made as the recipe makes it: of a zero-shot pool, completed by the order of the vocabulary. How much of
+the held-out text it covers is read for the table only.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.corpora import load
+from benchmarks.dpsgd import _request, _units, spread
+from benchmarks.quality import circumstances
+from privdistill.config import Performance, Synthesis
+from privdistill.mechanisms.dpsgd import Schedule, train_privately
+from privdistill.mechanisms.finetuning import TailLoss, make_sequences
+from privdistill.mechanisms.likelihood import Head
+from privdistill.models.adaptation.tail import ROWS, Tail
+from privdistill.models.loading import load_models
+from privdistill.recipes import distribution, finetune
+from privdistill.synthesis.pool import public_pool, public_shortlist
+from privdistill.synthesis.prompts import label_words
+
+_OUT = Path(__file__).parent / "results" / "dpsgd_shortlist.json"
+_NO_NOISE = 1e-6
+
+
+def _losses(loss: TailLoss, count: int) -> list[float]:
+    out = np.zeros(count)
+    with torch.no_grad():
+        for part in loss.passes([(i, i + 1) for i in range(count)]):
+            rows = np.array([low for low, _ in part])
+            out[rows] = loss(loss.module, rows).numpy()
+    return out.tolist()
+
+
+def _train(loss: TailLoss, records: int, given: argparse.Namespace) -> list[float]:
+    """Train in place; processor seconds of each step."""
+    marks = [time.process_time()]
+    train_privately(
+        loss.module,
+        loss,
+        [(i, i + 1) for i in range(records)],
+        Schedule(_NO_NOISE, 1.0, given.steps, finetune._MAX_GRAD_NORM, float(records), ROWS),
+        make_optimizer=lambda trained: torch.optim.Adam(trained, lr=given.learning_rate),
+        after_step=lambda step: marks.append(time.process_time()),
+        passes=loss.passes,
+    )
+    return np.diff(marks).tolist()
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """The full vocabulary, then each shortlist, from the same untrained adapters."""
+    corpus = load(given.corpus)
+    models = load_models(Synthesis(), Performance(), lambda *said: None)
+    model = models.language_model
+    draw = np.random.default_rng(0)  # which public texts are used
+    private = [corpus.private[i] for i in draw.permutation(len(corpus.private))[: given.records]]
+    test = [corpus.test[i] for i in draw.permutation(len(corpus.test))[: given.test]]
+    words = label_words(corpus.labels, corpus.label_descriptions)
+    pool = public_pool(
+        model,
+        corpus.describe,
+        words,
+        given.pool,
+        max_tokens=distribution._PUBLIC_TOKENS,
+        rng=draw,
+        progress=lambda *said: None,
+    )
+    print(f"{len(pool)} public texts", flush=True)
+    request = _request(corpus, models, given, float(given.records), 1.0)
+    tail = Tail(model.network, request.layers, request.rank)
+    whole = Head.of(tail.head, tail.head_bias, None)
+    read = [(rows, *_units(rows, models)) for rows in (private, test)]
+    trained, judged = (TailLoss(tail, whole, make_sequences(*one[1:], request, model)) for one in read)
+    held = np.concatenate(read[1][2].tokens)
+    untouched = _losses(judged, len(test))
+    arms: dict[str, dict[str, Any]] = {}
+    reached: dict[int, list[float]] = {}
+    for size in (0, *given.shortlists):
+        ids = public_shortlist(pool, models.encoder.tokenizer, size, always=[request.end])
+        with torch.no_grad():
+            for matrix in tail.matrices.values():
+                matrix.zero_()
+        trained._head = whole if not size else Head.of(tail.head, tail.head_bias, torch.from_numpy(ids))
+        seconds = _train(trained, len(private), given)
+        reached[size] = _losses(judged, len(test))
+        arms[str(size or "all")] = {
+            "tokens": size or int(tail.head.shape[0]),
+            "held_out": spread(reached[size]),
+            "gain_per_token": spread([old - new for old, new in zip(untouched, reached[size], strict=True)]),
+            "lost_against_all": spread([new - full for full, new in zip(reached[0], reached[size], strict=True)]),
+            "held_out_tokens_covered": float(np.isin(held, ids).mean()) if size else 1.0,
+            "processor_seconds_a_record": {
+                "median": float(np.median(seconds)) / len(private),
+                "least": min(seconds) / len(private),
+                "most": max(seconds) / len(private),
+                "steps": len(seconds),
+            },
+        }
+        print(size, json.dumps(arms[str(size or "all")]), flush=True)
+    return {"pool": len(pool), "untouched": spread(untouched), "arms": arms}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.dpsgd_shortlist", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--corpus", default="reviews", choices=("reviews", "questions"))
+    parser.add_argument("--records", type=int, default=256)
+    parser.add_argument("--test", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--pool", type=int, default=384)
+    parser.add_argument("--shortlists", type=int, nargs="*", default=[8192, 2048])
+    parser.add_argument("--out", type=Path, default=_OUT)
+    given = parser.parse_args()
+    given.layers, given.rank, given.shortlist = finetune._LAYERS, finetune._RANK, 0
+    given.learning_rate = finetune._LEARNING_RATE
+    found = {"given": {name: str(value) for name, value in vars(given).items() if name != "out"}, **measure(given)}
+    given.out.write_text(json.dumps({"circumstances": circumstances(Performance()), **found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
