@@ -3,7 +3,8 @@
 A random model of the embedded model's widths, the last four of eight layers adapted, sequences of one shape; the same
 forward pass with and without the engine. Processor time, so that other people's work on the machine does not count.
 Each point is a process of its own, so that its peak memory is its own. `--memory` measures curves instead: what a step
-needs above what the process held before it, over the physical batch and over the logical one (Linux only).
+needs above what the process held before it, over the physical batch and over the logical one (Linux only). `recomputed`
+is the private step with gradient checkpointing.
 """
 
 import json
@@ -31,9 +32,10 @@ _PROMPT, _TARGETS, _VOCABULARY = 9, 31, 8192
 _LOGICAL = (32, 128, 320)
 _STEPS = 3
 _CURVES = {"physical": [(n, 128) for n in (4, 8, 16, 32)], "logical": [(16, n) for n in (64, 128, 256, 512)]}
+"""(physical, logical) batch of each point."""
 
 
-def _loss(records: int) -> TailLoss:
+def _loss(records: int, kind: str) -> TailLoss:
     import transformers as tf
 
     config = tf.LlamaConfig(
@@ -45,7 +47,7 @@ def _loss(records: int) -> TailLoss:
         num_key_value_heads=3,
         tie_word_embeddings=True,
     )
-    tail = Tail(tf.LlamaForCausalLM(config).to(torch.bfloat16).eval(), 4, 8)
+    tail = Tail(tf.LlamaForCausalLM(config).to(torch.bfloat16).eval(), 4, 8, recompute=kind == "recomputed")
     draw = np.random.default_rng(0)
     tokens = draw.integers(0, _VOCABULARY, size=(records, _PROMPT + _TARGETS))
     sequences: list[TokenSequence | None] = [TokenSequence(one[:-1], _PROMPT - 1, one[_PROMPT:]) for one in tokens]
@@ -62,13 +64,13 @@ def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) ->
     """Processor seconds of one step over all records, and the peak memory of this process."""
     torch.set_num_threads(1)
     finetuning.ROWS = physical
-    loss = _loss(records)
+    loss = _loss(records, kind)
     spans = [(i, i + 1) for i in range(records)]
     module = loss.module
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     marks = [time.process_time()]
-    if kind == "private":
+    if kind != "plain":
         train_privately(
             module,
             loss,
@@ -113,7 +115,7 @@ def _memory() -> dict[str, Any]:
     for curve, points in _CURVES.items():
         curves[curve] = []
         for physical, logical in points:
-            for kind in ("plain", "private"):
+            for kind in ("plain", "private", "recomputed"):
                 asked = (kind, logical, physical)
                 known[asked] = known.get(asked) or _point(*asked, steps=1)
                 curves[curve].append({"kind": kind, "logical": logical, "physical": physical, **known[asked]})

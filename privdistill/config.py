@@ -135,12 +135,15 @@ class Performance(_Frozen):
         pool_factor: candidates generated per row; None: the recipe's public rule.
         batch_size: sequences per generation batch.
         dtype: compute type of the language model; `auto` takes bfloat16 where the processor has it.
+        gradient_checkpointing: recipe `finetune` computes each trained layer once more instead of keeping what it held:
+            less memory, more time, the same gradients.
         threads: None: all cores.
     """
 
     pool_factor: Annotated[float, Field(ge=1.0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 256
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    gradient_checkpointing: bool = False
     threads: Annotated[int, Field(ge=1)] | None = None
 
 

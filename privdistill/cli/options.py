@@ -208,6 +208,14 @@ def _spec_options(
     dtype: Annotated[
         str | None, typer.Option(rich_help_panel=_SPEED, metavar="auto|bfloat16|float32", help="Compute type.")
     ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            rich_help_panel=_SPEED,
+            help="Recipe finetune computes trained layers twice instead of keeping them: less memory (default: no).",
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(rich_help_panel=_SPEED, help="Threads (default: all cores).")] = None,
     config: ConfigFile = None,
 ) -> Spec:
@@ -241,6 +249,7 @@ def _spec_options(
             "synthesis.teachers": teachers,
             "performance.batch_size": batch_size,
             "performance.dtype": dtype,
+            "performance.gradient_checkpointing": gradient_checkpointing,
             "performance.threads": threads,
             "ledger": ledger,
         },

@@ -205,7 +205,7 @@ def release_adapter(
         expected_batch_size=max(1.0, sampling.sample_rate * request.expected_units),
         records_per_pass=ROWS,
     )
-    tail = Tail(model.network, request.layers, request.rank)
+    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
     matrices = tail.matrices
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     head = Head.of(tail.head, tail.head_bias, shortlist)

@@ -157,6 +157,7 @@ class FinetuneRequest:
         max_grad_norm: norm to which one unit's gradient is clipped.
         expected_units: number of units, declared or noised: what a batch size is expected from.
         learning_rate: of Adam on the noised gradients; post-processing.
+        recompute: whether adapted layers are computed once more in the backward pass; memory and time only.
     """
 
     name: str
@@ -171,6 +172,7 @@ class FinetuneRequest:
     max_grad_norm: float
     expected_units: float
     learning_rate: float
+    recompute: bool = False
 
 
 MechanismRequest = StatisticRequest | DisclosureRequest | ExpertRequest | FinetuneRequest

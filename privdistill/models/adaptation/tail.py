@@ -6,13 +6,21 @@ runs on the kept activations with the lower layers passed through and learned po
 together are the whole is checked on a probe of public tokens when the cut is made; a model for which it does not hold
 is refused.
 
+With `recompute`, an adapted layer keeps its input only and is computed once more in the backward pass (gradient
+checkpointing): less memory, more time, the same numbers. It is the re-entrant kind on purpose. Its first pass records
+nothing, and hooks that capture activations for per-record gradients see a layer once, in the backward pass; the other
+kind shows it to them twice, and the gradients of Opacus 1.6 are then never finished (a test plants it).
+
 All batches have `ROWS` rows and a length on a public grid, so that a sequence meets the same kernels whatever its
 batch mates (see `models.encoder`). It does not know losses, noise, or which sequences are private.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from privdistill.errors import AssetError
 from privdistill.models.adaptation.low_rank import LowRank, attach, shared_copy
@@ -23,6 +31,7 @@ ROWS = 32
 GRID = 8
 _PROBE = 12
 _TOLERANCE = 0.02
+_REENTRANT = True
 
 
 def padded_length(length: int) -> int:
@@ -33,8 +42,14 @@ def padded_length(length: int) -> int:
 class Tail:
     """The last layers of a model, adapted; shares every frozen weight with the model it was cut from."""
 
-    def __init__(self, model: Any, layers: int, rank: int | None) -> None:
+    def __init__(self, model: Any, layers: int, rank: int | None, *, recompute: bool = False) -> None:
         """Cut `model` below its last `layers` layers and attach adapters of `rank` (None: whole weights) to them.
+
+        Args:
+            model: a transformers causal language model.
+            layers: how many are adapted.
+            rank: of each adapter.
+            recompute: whether adapted layers are computed once more in the backward pass instead of being kept.
 
         Raises:
             AssetError: the model has fewer layers, or the two parts do not make up the whole.
@@ -45,7 +60,7 @@ class Tail:
         path, stack = _layers(whole)
         if not 1 <= layers <= len(stack):
             raise AssetError(f"expected 1 to {len(stack)} layers to train, found {layers}; this model has no more")
-        self._below = whole.base_model
+        self._below, self._recompute = whole.base_model, recompute
         self._first = stack[len(stack) - layers]
         above = shared_copy(whole)
         upper = above.get_submodule(path)
@@ -60,6 +75,9 @@ class Tail:
         self._check(whole)
         names = {f"{path}.{i}": upper[i] for i in range(len(upper) - layers, len(upper))}
         self.adapters = attach(names, rank)
+        if recompute:
+            for layer in names.values():
+                layer.forward = partial(_recomputed, layer.forward)
 
     @property
     def matrices(self) -> dict[str, torch.Tensor]:
@@ -88,6 +106,8 @@ class Tail:
         """What the head sees, (rows, length, H), for activations from `below`; differentiable in the adapters."""
         for adapter in self.adapters.values():
             adapter.rows = len(hidden)
+        if self._recompute and torch.is_grad_enabled():
+            hidden = hidden.detach().requires_grad_()  # re-entrant: a layer none of whose inputs asks has no backward
         out: torch.Tensor = self._above(inputs_embeds=hidden, use_cache=False).last_hidden_state
         return out
 
@@ -103,6 +123,15 @@ class Tail:
                 "the lower and the upper layers of this model do not make up the whole (an architecture with inputs "
                 "that bypass its layers); choose another --model, or another recipe"
             )
+
+
+def _recomputed(forward: Callable[..., Any], hidden_states: torch.Tensor, *rest: Any, **named: Any) -> Any:
+    """One layer, nothing of which is kept but its input."""
+    if not torch.is_grad_enabled():
+        return forward(hidden_states, *rest, **named)
+    # No layer of the tail draws random numbers: it is in evaluation mode.
+    again = partial(forward, **named)
+    return checkpoint(again, hidden_states, *rest, use_reentrant=_REENTRANT, preserve_rng_state=False)
 
 
 class _ReachedError(Exception):

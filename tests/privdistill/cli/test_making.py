@@ -99,11 +99,12 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
         " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40 --soft-label-temperature 4 --teachers mean"
         " --tuned-weights whole --tuned-layers 2 --vocabulary-shortlist 300 --class-shares counted --refinement admm"
+        " --gradient-checkpointing"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
     assert calls.config.model_dump(exclude={"source": {"label_descriptions"}, "synthesis": {"max_tokens"}}) | {
-        "performance": calls.config.performance.model_dump(include={"batch_size", "dtype", "threads"})
+        "performance": calls.config.performance.model_dump(exclude={"pool_factor"})
     } == {
         "source": {
             "path": "x.csv",
@@ -134,7 +135,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "soft_label_temperature": 4.0,
             "teachers": "mean",
         },
-        "performance": {"batch_size": 5, "dtype": "float32", "threads": 2},
+        "performance": {"batch_size": 5, "dtype": "float32", "gradient_checkpointing": True, "threads": 2},
     }
     assert (calls.run, calls.ledger) == (Path("out"), "l.sqlite3")
 

@@ -60,7 +60,7 @@ def corpus(records: int = 40, per_unit: int = 1, seed: int = 0) -> tuple[Private
 
 def loss_of(family: str, units: PrivateUnits, encoded: Encoded, request: FinetuneRequest = REQUEST) -> TailLoss:
     model = ToyModel(make_network(family))
-    tail = Tail(model.network, request.layers, request.rank)
+    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     with torch.no_grad():
         for seed, matrix in enumerate(tail.matrices.values()):  # not at the start, where some gradients vanish
