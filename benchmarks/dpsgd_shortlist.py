@@ -9,6 +9,7 @@ the held-out text it covers is read for the table only.
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def _train(loss: TailLoss, records: int, given: argparse.Namespace) -> list[floa
     return np.diff(marks).tolist()
 
 
-def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """The full vocabulary, then each shortlist, from the same untrained adapters."""
+def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The full vocabulary, then each shortlist, from the same untrained adapters; what is known after each."""
     corpus = load(given.corpus)
     models = load_models(Synthesis(), Performance(), lambda *said: None)
     model = models.language_model
@@ -106,7 +107,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             },
         }
         print(size, json.dumps(arms[str(size or "all")]), flush=True)
-    return {"pool": len(pool), "untouched": spread(untouched), "arms": arms}
+        yield {"pool": len(pool), "untouched": spread(untouched), "arms": arms}
 
 
 def main() -> None:
@@ -114,17 +115,19 @@ def main() -> None:
         prog="python -m benchmarks.dpsgd_shortlist", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--corpus", default="reviews", choices=("reviews", "questions"))
-    parser.add_argument("--records", type=int, default=256)
-    parser.add_argument("--test", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--pool", type=int, default=384)
+    parser.add_argument("--records", type=int, default=96)
+    parser.add_argument("--test", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--pool", type=int, default=192)
     parser.add_argument("--shortlists", type=int, nargs="*", default=[8192, 2048])
     parser.add_argument("--out", type=Path, default=_OUT)
     given = parser.parse_args()
     given.layers, given.rank, given.shortlist = finetune._LAYERS, finetune._RANK, 0
     given.learning_rate = finetune._LEARNING_RATE
-    found = {"given": {name: str(value) for name, value in vars(given).items() if name != "out"}, **measure(given)}
-    given.out.write_text(json.dumps({"circumstances": circumstances(Performance()), **found}, indent=2) + "\n")
+    said = {name: value for name, value in vars(given).items() if name != "out"}
+    for found in measure(given):
+        out = {"circumstances": circumstances(Performance()), "given": said, **found}
+        given.out.write_text(json.dumps(out, indent=2) + "\n")
 
 
 if __name__ == "__main__":
