@@ -19,7 +19,7 @@ help:
 	@echo "make bench-recipes  every recipe, epsilon and corpus beside each other (long; goes on where it stopped)"
 	@echo "make bench-ablation  what each part of the default recipe is worth (long; goes on where it stopped)"
 	@echo "make bench-ledger  the ledger under a crowd and under kill -9"
-	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, the rule beside a sweep, cost of a private step (long)"
+	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, the rule beside a sweep, a shortlist, cost of a step (long)"
 	@echo "make bench-distillation  soft labels and several teachers, against using neither (goes on where it stopped)"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
@@ -76,6 +76,7 @@ bench-ablation: $(READY)
 bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.dpsgd_cost
 	$(BIN)/python -m benchmarks.dpsgd_cost --memory
+	$(BIN)/python -m benchmarks.dpsgd_shortlist
 	$(BIN)/python -m benchmarks.dpsgd_sweep
 	$(BIN)/python -m benchmarks.dpsgd $(ARGS)
 

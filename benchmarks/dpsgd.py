@@ -59,8 +59,7 @@ def _request(corpus: Corpus, models: Models, given: argparse.Namespace, batch: f
         prompts=tuple(item_prompts(corpus.describe, word) for word in words),
         end=end,
         max_tokens=_MAX_TOKENS,
-        # Merges are learnt in order of frequency: the first ids are the commonest tokens of public text.
-        shortlist=np.arange(given.shortlist, dtype=np.int64) if given.shortlist else None,
+        shortlist=None,  # see `benchmarks.dpsgd_shortlist`
         max_grad_norm=finetune._MAX_GRAD_NORM,
         expected_units=batch / rate,
         learning_rate=given.learning_rate,
@@ -163,7 +162,6 @@ def main() -> None:
     parser.add_argument("--batch", type=float, default=0.0, help="expected batch; 0: the recipe's rule, scaled")
     parser.add_argument("--layers", type=int, default=finetune._LAYERS)
     parser.add_argument("--rank", type=int, default=finetune._RANK)
-    parser.add_argument("--shortlist", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=finetune._LEARNING_RATE)
     parser.add_argument("--out", type=Path, default=_RESULTS / "dpsgd.json")
     given = parser.parse_args()

@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--shortlists", type=int, nargs="*", default=[8192, 2048])
     parser.add_argument("--out", type=Path, default=_OUT)
     given = parser.parse_args()
-    given.layers, given.rank, given.shortlist = finetune._LAYERS, finetune._RANK, 0
+    given.layers, given.rank = finetune._LAYERS, finetune._RANK
     given.learning_rate = finetune._LEARNING_RATE
     said = {name: value for name, value in vars(given).items() if name != "out"}
     for found in measure(given):

@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=finetune._RANK)
     parser.add_argument("--out", type=Path, default=_RESULTS / "dpsgd_sweep.json")
     given = parser.parse_args()
-    given.shortlist, given.learning_rate = 0, finetune._LEARNING_RATE
+    given.learning_rate = finetune._LEARNING_RATE
     kept = json.loads(given.out.read_text()) if given.out.exists() else {}
     said = {name: str(value) for name, value in vars(given).items() if name not in ("out", "draws")}
     if kept.setdefault("given", said) != said:
