@@ -4,7 +4,7 @@ A random model of the embedded model's widths, the last four of eight layers ada
 forward pass with and without the engine. Processor time, so that other people's work on the machine does not count.
 Each point is a process of its own, so that its peak memory is its own. `--memory` measures curves instead: what a step
 needs above what the process held before it, over the physical batch and over the logical one (Linux only). `recomputed`
-is the private step with gradient checkpointing.
+is the private step with gradient checkpointing, `rounded` that of a model whose linear maps are kept in eight bits.
 """
 
 import json
@@ -25,13 +25,15 @@ from privdistill.mechanisms import finetuning
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
 from privdistill.mechanisms.finetuning import TailLoss
 from privdistill.mechanisms.likelihood import Head
+from privdistill.models.adaptation.low_rank import round_maps
 from privdistill.models.adaptation.tail import ROWS, Tail
 
 _OUT = Path(__file__).parent / "results" / "dpsgd_cost.json"
 _PROMPT, _TARGETS, _VOCABULARY = 9, 31, 8192
-_LOGICAL = (32, 128, 320)
+_KINDS = ("plain", "private", "recomputed", "rounded")
+_LOGICAL = (32, 128)
 _STEPS = 3
-_CURVES = {"physical": [(n, 128) for n in (4, 8, 16, 32)], "logical": [(16, n) for n in (64, 128, 256, 512)]}
+_CURVES = {"physical": [(n, 64) for n in (8, 16, 32)], "logical": [(16, n) for n in (64, 128, 256)]}
 """(physical, logical) batch of each point."""
 
 
@@ -47,7 +49,10 @@ def _loss(records: int, kind: str) -> TailLoss:
         num_key_value_heads=3,
         tie_word_embeddings=True,
     )
-    tail = Tail(tf.LlamaForCausalLM(config).to(torch.bfloat16).eval(), 4, 8, recompute=kind == "recomputed")
+    model = tf.LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    if kind == "rounded":
+        round_maps(model)
+    tail = Tail(model, 4, 8, recompute=kind == "recomputed")
     draw = np.random.default_rng(0)
     tokens = draw.integers(0, _VOCABULARY, size=(records, _PROMPT + _TARGETS))
     sequences: list[TokenSequence | None] = [TokenSequence(one[:-1], _PROMPT - 1, one[_PROMPT:]) for one in tokens]
@@ -103,9 +108,12 @@ def _point(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) -
 
 
 def _cost() -> dict[str, Any]:
-    points = {f"{kind} {n}": _point(kind, n) for kind in ("plain", "private") for n in _LOGICAL}
-    ratios = {str(n): points[f"private {n}"]["seconds"] / points[f"plain {n}"]["seconds"] for n in _LOGICAL}
-    return {"rows_a_pass": ROWS, "points": points, "ratio": ratios}
+    points = {f"{kind} {n}": _point(kind, n) for n in _LOGICAL for kind in _KINDS}
+    ratios = {
+        kind: {str(n): points[f"{kind} {n}"]["seconds"] / points[f"plain {n}"]["seconds"] for n in _LOGICAL}
+        for kind in _KINDS[1:]
+    }
+    return {"rows_a_pass": ROWS, "points": points, "ratio_to_plain": ratios}
 
 
 def _memory() -> dict[str, Any]:
@@ -115,7 +123,7 @@ def _memory() -> dict[str, Any]:
     for curve, points in _CURVES.items():
         curves[curve] = []
         for physical, logical in points:
-            for kind in ("plain", "private", "recomputed"):
+            for kind in _KINDS[:3]:
                 asked = (kind, logical, physical)
                 known[asked] = known.get(asked) or _point(*asked, steps=1)
                 curves[curve].append({"kind": kind, "logical": logical, "physical": physical, **known[asked]})

@@ -102,7 +102,9 @@ class Synthesis(_Frozen):
         class_shares: `tempered` gives each class rows in proportion to the square root of its noised count, which
             students of few rows learn better from; `counted` keeps the noised shares.
         model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
-        encoder: the same for the sentence encoder.
+        base_weights: `8-bit` rounds the language model's linear maps to one byte a weight. No performance setting: the
+            rounded model is another public model, writes other texts, and has a name of its own in the claim.
+        encoder: the same as `model`, for the sentence encoder.
         max_tokens: records and rows are read up to this many tokens (public limit).
         tuned_weights: what recipe `finetune` trains: `low-rank` adapters, or `whole` weight matrices.
         tuned_layers: of how many of the last layers; None: the recipe's public rule.
@@ -119,6 +121,7 @@ class Synthesis(_Frozen):
     describe: str | None = None
     class_shares: Literal["tempered", "counted"] = "tempered"
     model: str = "embedded"
+    base_weights: Literal["full", "8-bit"] = "full"
     encoder: str = "embedded"
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"

@@ -160,6 +160,14 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Language model (default: embedded)."
         ),
     ] = None,
+    base_weights: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="full|8-bit",
+            help="Keep the linear maps of the language model as they are, or in one byte a weight (default: full).",
+        ),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -241,6 +249,7 @@ def _spec_options(
             "synthesis.describe": describe,
             "synthesis.class_shares": class_shares,
             "synthesis.model": model,
+            "synthesis.base_weights": base_weights,
             "synthesis.encoder": encoder,
             "synthesis.tuned_weights": tuned_weights,
             "synthesis.tuned_layers": tuned_layers,

@@ -18,7 +18,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
-from privdistill.models.adaptation.low_rank import merged
+from privdistill.models.adaptation.low_rank import merged, round_maps
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
 from privdistill.models.interface import BiasArray
@@ -57,8 +57,10 @@ class LanguageModel:
         self._stop = self._stop_tokens()  # (V,) bool
 
     @classmethod
-    def load(cls, path: Path, *, model_id: str, performance: Performance) -> "LanguageModel":
-        """Load from a folder of safetensors or from a GGUF file.
+    def load(
+        cls, path: Path, *, model_id: str, performance: Performance, base_weights: str = "full"
+    ) -> "LanguageModel":
+        """Load from a folder of safetensors or from a GGUF file; `base_weights` as in `config.Synthesis`.
 
         Raises:
             AssetError: the path holds no causal language model that can be read without executing foreign code.
@@ -84,6 +86,8 @@ class LanguageModel:
                 f"{model_id} cannot be loaded as a causal language model ({type(error).__name__}); expected a folder "
                 "with config.json, tokenizer.json and safetensors weights, or a .gguf file"
             ) from None
+        if base_weights == "8-bit":
+            round_maps(model)
         return cls(model.eval(), tokenizer, model_id=model_id, batch_size=performance.batch_size)
 
     @property

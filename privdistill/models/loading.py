@@ -14,6 +14,9 @@ from privdistill.models.interface import TunableModel
 
 __all__ = ["Located", "Models", "load_located", "load_models"]
 
+_ROUNDED = ", linear maps rounded to 8 bits"
+"""Follows the name of a model in the claim: what computes is another function than the file that the digest is of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -25,6 +28,7 @@ class Located:
         language_model: folder or GGUF file of the language model.
         language_model_id: its name in the claim.
         max_tokens: texts are read up to this many tokens.
+        base_weights: how the language model's weights are kept, see `config.Synthesis`.
     """
 
     encoder: Path
@@ -32,6 +36,7 @@ class Located:
     language_model: Path
     language_model_id: str
     max_tokens: int
+    base_weights: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,16 @@ def load_models(synthesis: Synthesis, performance: Performance, progress: assets
     encoder_path = assets.resolve(synthesis.encoder, "encoder", progress)
     model_path = assets.resolve(synthesis.model, "language-model", progress)
     encoder_id, model_id = _name(synthesis.encoder, encoder_path), _name(synthesis.model, model_path)
-    located = Located(encoder_path.absolute(), encoder_id, model_path.absolute(), model_id, synthesis.max_tokens)
+    if synthesis.base_weights == "8-bit":
+        model_id += _ROUNDED
+    located = Located(
+        encoder_path.absolute(),
+        encoder_id,
+        model_path.absolute(),
+        model_id,
+        synthesis.max_tokens,
+        synthesis.base_weights,
+    )
     encoder, language_model = load_located(located, performance)
     return Models(
         encoder,
@@ -81,7 +95,9 @@ def load_located(located: Located, performance: Performance) -> tuple[TextEncode
         located.encoder, model_id=located.encoder_id, dtype=performance.dtype, max_tokens=located.max_tokens
     )
     tokenizer = ModelTokenizer(model, model_id=name)
-    language_model = LanguageModel.load(model, model_id=name, performance=performance)
+    language_model = LanguageModel.load(
+        model, model_id=name, performance=performance, base_weights=located.base_weights
+    )
     return TextEncoder(sentences, tokenizer, located.max_tokens), language_model
 
 

@@ -1,1 +1,1 @@
-"""Adapting the last layers of a model: where it is cut, and what is trained beside its frozen weights."""
+"""Adapting the last layers of a model: where it is cut, how frozen weights are kept, what is trained beside them."""

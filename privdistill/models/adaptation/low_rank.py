@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 
 from privdistill.errors import ConfigError
+from privdistill.models.adaptation.eight_bit import EightBit
 
-__all__ = ["LowRank", "adapters", "attach", "linear_maps", "merged", "shared_copy"]
+__all__ = ["LowRank", "adapters", "attach", "linear_maps", "merged", "round_maps", "shared_copy"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class LowRank(torch.nn.Module):
         """Wrap `base`.
 
         Args:
-            base: an `nn.Linear` or transformers' `Conv1D`.
+            base: an `nn.Linear`, transformers' `Conv1D`, or an `EightBit` of either.
             name: dotted name of the map in the model; decides the projection.
             rank: rows of the projection; None, or as many as the map has inputs: no projection.
         """
@@ -65,13 +66,13 @@ class LowRank(torch.nn.Module):
 
     @torch.no_grad()
     def merge(self) -> torch.nn.Module:
-        """The base with the correction added to its weight."""
+        """The base with the correction added to its weight; in full precision also where the base is rounded."""
         correction = self.up.weight  # (outside, inside)
         if isinstance(self.down, torch.nn.Linear):
             correction = correction @ self.down.weight
         frozen = _weight(self.base)
         weight = frozen.float() + (correction.T if _is_transposed(self.base) else correction)
-        plain = copy.deepcopy(self.base)
+        plain = self.base.full() if isinstance(self.base, EightBit) else copy.deepcopy(self.base)
         plain.weight = torch.nn.Parameter(weight.to(frozen.dtype), requires_grad=False)
         return plain
 
@@ -126,6 +127,16 @@ def merged(model: Any, corrections: Mapping[str, FloatArray]) -> Any:
     return plain
 
 
+def round_maps(model: Any) -> None:
+    """Keep every linear map of a transformers model but its head in eight bits, in place; see `eight_bit`."""
+    head = model.get_output_embeddings()
+    for name, base in linear_maps(model).items():
+        if base is not head:
+            weight = _weight(base)
+            bias = getattr(base, "bias", None)
+            _replace(model, name, EightBit(weight.T if _is_transposed(base) else weight, bias))
+
+
 def shared_copy(model: Any) -> Any:
     """A model of the same structure whose modules can be replaced, sharing every tensor with the original."""
     memo = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
@@ -144,7 +155,7 @@ def _is_transposed(module: torch.nn.Module) -> bool:
 
 
 def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear) or _is_transposed(module)
+    return isinstance(module, torch.nn.Linear | EightBit) or _is_transposed(module)
 
 
 def _widths(base: torch.nn.Module) -> tuple[int, int]:

@@ -99,7 +99,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
         " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40 --soft-label-temperature 4 --teachers mean"
         " --tuned-weights whole --tuned-layers 2 --vocabulary-shortlist 300 --class-shares counted --refinement admm"
-        " --gradient-checkpointing"
+        " --gradient-checkpointing --base-weights 8-bit"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
@@ -126,6 +126,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "rows": 7,
             "describe": "short notes",
             "model": "some/model",
+            "base_weights": "8-bit",
             "encoder": "other/model",
             "refinement": "admm",
             "class_shares": "counted",
