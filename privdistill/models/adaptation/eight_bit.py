@@ -46,7 +46,7 @@ class EightBit(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., inside) to (..., outside) in the type of `x`."""
-        product: torch.Tensor = _Product.apply(x, self.integers, self.scale)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _Product.apply(x, self.integers, self.scale)
         return product if self.bias is None else product + self.bias.to(product.dtype)
 
     def full(self) -> torch.nn.Linear:
