@@ -187,6 +187,7 @@ def make_plan(config: RunConfig) -> Plan:
         tuned_weights=synthesis.tuned_weights,
         tuned_layers=synthesis.tuned_layers,
         vocabulary_shortlist=synthesis.vocabulary_shortlist,
+        recompute=config.performance.gradient_checkpointing,
         teachers=synthesis.teachers,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))

@@ -62,6 +62,7 @@ class Task:
         tuned_weights: what a recipe that trains the language model trains (see `config.Synthesis`).
         tuned_layers: of how many of the last layers; None: by the recipe's rule.
         vocabulary_shortlist: over how many tokens of public text its softmax runs; None: over all.
+        recompute: whether trained layers are computed twice instead of kept (`config.Performance`).
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
     """
 
@@ -79,6 +80,7 @@ class Task:
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"
     tuned_layers: int | None = None
     vocabulary_shortlist: int | None = None
+    recompute: bool = False
     teachers: Literal["one", "mean", "drop"] = "one"
 
 

@@ -147,7 +147,7 @@ def request_for(context: Context, ground: Ground, release: Release) -> FinetuneR
         max_grad_norm=_MAX_GRAD_NORM,
         expected_units=_noised_units(release),
         learning_rate=_LEARNING_RATE,
-        recompute=context.performance.gradient_checkpointing,
+        recompute=task.recompute,
     )
 
 

@@ -11,8 +11,10 @@ from privdistill.errors import MechanismError
 from privdistill.mechanisms.dpsgd import clip_and_sum
 from privdistill.mechanisms.finetuning import TailLoss
 from privdistill.models.adaptation import tail as tail_module
+from privdistill.models.adaptation.low_rank import round_maps
 from privdistill.models.adaptation.tail import ROWS
-from tests.privdistill.families import FAMILIES
+from tests.privdistill.families import FAMILIES, make_network
+from tests.privdistill.mechanisms import test_finetuning
 from tests.privdistill.mechanisms.test_finetuning import (
     BOUND,
     REQUEST,
@@ -37,6 +39,23 @@ def test_every_record_has_bitwise_the_gradient_that_it_has_without(family: str, 
     first, second = (gradients(loss, loss.module, records) for loss in (kept, twice))
     assert np.abs(first).max() > 0
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_so_in_bfloat16_and_on_rounded_maps(rounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def network(family: str) -> object:
+        made = make_network(family).to(torch.bfloat16)
+        if rounded:
+            round_maps(made)
+        return made
+
+    monkeypatch.setattr(test_finetuning, "make_network", network)
+    kept, twice = (loss_of("llama", *corpus(60), one) for one in (REQUEST, TWICE))
+    records = same_shape(kept, 5)
+    first, second = (gradients(loss, loss.module, records) for loss in (kept, twice))
+    assert np.abs(first).max() > 0
+    assert np.array_equal(first, second)
+    assert gradient_is_its_own("llama", request=TWICE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
