@@ -3,7 +3,7 @@
 The corpus is public. Adapters are trained on the same records with every record in every step and next to no noise, so
 that arms differ by the shortlist alone; held-out texts are judged over the whole vocabulary, paired with the full arm.
 A shortlist is made as the recipe makes it: of a zero-shot pool, completed by the order of the vocabulary. How much of
-the held-out text it covers is read for the table only.
+the held-out text it covers is read for the table only. Goes on where it stopped: each arm is kept when it is done.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from privdistill.mechanisms.likelihood import Head
 from privdistill.models.adaptation.tail import ROWS, Tail
 from privdistill.models.loading import load_models
 from privdistill.recipes import distribution, finetune
-from privdistill.synthesis.pool import public_pool, public_shortlist
+from privdistill.synthesis.pool import Draft, public_pool, public_shortlist
 from privdistill.synthesis.prompts import label_words
 
 _OUT = Path(__file__).parent / "results" / "dpsgd_shortlist.json"
@@ -57,8 +57,8 @@ def _train(loss: TailLoss, records: int, given: argparse.Namespace) -> list[floa
     return np.diff(marks).tolist()
 
 
-def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The full vocabulary, then each shortlist, from the same untrained adapters; what is known after each."""
+def measure(given: argparse.Namespace, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The full vocabulary, then each shortlist, from the same untrained adapters; all that is known after each."""
     corpus = load(given.corpus)
     models = load_models(Synthesis(), Performance(), lambda *said: None)
     model = models.language_model
@@ -66,38 +66,46 @@ def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     private = [corpus.private[i] for i in draw.permutation(len(corpus.private))[: given.records]]
     test = [corpus.test[i] for i in draw.permutation(len(corpus.test))[: given.test]]
     words = label_words(corpus.labels, corpus.label_descriptions)
-    pool = public_pool(
-        model,
-        corpus.describe,
-        words,
-        given.pool,
-        max_tokens=distribution._PUBLIC_TOKENS,
-        rng=draw,
-        progress=lambda *said: None,
-    )
-    print(f"{len(pool)} public texts", flush=True)
+    if "pool" not in kept:
+        written = public_pool(
+            model,
+            corpus.describe,
+            words,
+            given.pool,
+            max_tokens=distribution._PUBLIC_TOKENS,
+            rng=draw,
+            progress=lambda *said: None,
+        )
+        kept["pool"] = [draft.text for draft in written]
+        yield kept
+    pool = [Draft(text, 0) for text in kept["pool"]]
     request = _request(corpus, models, given, float(given.records), 1.0)
     tail = Tail(model.network, request.layers, request.rank)
     whole = Head.of(tail.head, tail.head_bias, None)
     read = [(rows, *_units(rows, models)) for rows in (private, test)]
     trained, judged = (TailLoss(tail, whole, make_sequences(*one[1:], request, model)) for one in read)
     held = np.concatenate(read[1][2].tokens)
-    untouched = _losses(judged, len(test))
-    arms: dict[str, dict[str, Any]] = {}
-    reached: dict[int, list[float]] = {}
+    values: dict[str, list[float]] = kept.setdefault("values", {})
+    if "untouched" not in values:
+        values["untouched"] = _losses(judged, len(test))
+        yield kept
+    arms: dict[str, dict[str, Any]] = kept.setdefault("arms", {})
     for size in (0, *given.shortlists):
+        name = str(size or "all")
+        if name in arms:
+            continue
         ids = public_shortlist(pool, models.encoder.tokenizer, size, always=[request.end])
         with torch.no_grad():
             for matrix in tail.matrices.values():
                 matrix.zero_()
         trained._head = whole if not size else Head.of(tail.head, tail.head_bias, torch.from_numpy(ids))
         seconds = _train(trained, len(private), given)
-        reached[size] = _losses(judged, len(test))
-        arms[str(size or "all")] = {
+        values[name] = _losses(judged, len(test))
+        arms[name] = {
             "tokens": size or int(tail.head.shape[0]),
-            "held_out": spread(reached[size]),
-            "gain_per_token": spread([old - new for old, new in zip(untouched, reached[size], strict=True)]),
-            "lost_against_all": spread([new - full for full, new in zip(reached[0], reached[size], strict=True)]),
+            "held_out": spread(values[name]),
+            "gain_per_token": spread([old - new for old, new in zip(values["untouched"], values[name], strict=True)]),
+            "lost_against_all": spread([new - full for full, new in zip(values["all"], values[name], strict=True)]),
             "held_out_tokens_covered": float(np.isin(held, ids).mean()) if size else 1.0,
             "processor_seconds_a_record": {
                 "median": float(np.median(seconds)) / len(private),
@@ -106,8 +114,8 @@ def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "steps": len(seconds),
             },
         }
-        print(size, json.dumps(arms[str(size or "all")]), flush=True)
-        yield {"pool": len(pool), "untouched": spread(untouched), "arms": arms}
+        print(name, json.dumps(arms[name]), flush=True)
+        yield kept
 
 
 def main() -> None:
@@ -115,8 +123,8 @@ def main() -> None:
         prog="python -m benchmarks.dpsgd_shortlist", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--corpus", default="reviews", choices=("reviews", "questions"))
-    parser.add_argument("--records", type=int, default=96)
-    parser.add_argument("--test", type=int, default=128)
+    parser.add_argument("--records", type=int, default=64)
+    parser.add_argument("--test", type=int, default=96)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--pool", type=int, default=192)
     parser.add_argument("--shortlists", type=int, nargs="*", default=[8192, 2048])
@@ -125,9 +133,11 @@ def main() -> None:
     given.layers, given.rank = finetune._LAYERS, finetune._RANK
     given.learning_rate = finetune._LEARNING_RATE
     said = {name: value for name, value in vars(given).items() if name != "out"}
-    for found in measure(given):
-        out = {"circumstances": circumstances(Performance()), "given": said, **found}
-        given.out.write_text(json.dumps(out, indent=2) + "\n")
+    kept = json.loads(given.out.read_text()) if given.out.exists() else {}
+    if kept.setdefault("given", said) != said:
+        parser.error(f"{given.out} holds another measurement; move it away or name another file with --out")
+    for found in measure(given, kept):
+        given.out.write_text(json.dumps({**found, "circumstances": circumstances(Performance())}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
