@@ -47,6 +47,9 @@ bfloat16 on a processor with avx512_bf16, 26 layers below and 4 above, the whole
 _LOUD = 0.3
 """Gradients of different records agree only in part, so noise this loud hides what they share: an estimate."""
 _BYTES_KEPT = 40 * 576 * 2
+_TWICE_TIME, _TWICE_MEMORY = (1.1, 1.3), 0.67
+"""Private step with and without gradient checkpointing, passes of 32 and 16 rows: benchmarks/results/dpsgd_memory.json.
+Memory is what the step adds to what the process holds, at 32 rows."""
 
 
 class FinetuneRecipe:
@@ -96,7 +99,8 @@ class FinetuneRecipe:
 
 def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
     """Noise against signal, time and memory of the training, for the embedded model on two cores."""
-    size, layers = task.size, task.tuned_layers or _LAYERS
+    size, layers, options = task.size, task.tuned_layers or _LAYERS, tuple(_of_options(task))
+    yield from options
     if size is None:
         yield "declare --size to see what the training would cost and how loud its noise would be"
         return
@@ -115,9 +119,23 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
         yield f"how long this takes was measured for low-rank adapters in {_LAYERS} layers only"
         return
     yield (
-        f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of "
-        "activations for the embedded model; then the time of `distribution`"
+        f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of activations "
+        f"for the embedded model{', without those options' * bool(options)}; then the time of `distribution`"
     )
+
+
+def _of_options(task: Task) -> Iterator[str]:
+    """What is known of options that change time or memory of the training; nothing is guessed."""
+    if task.vocabulary_shortlist is not None:
+        yield (
+            f"odds over {task.vocabulary_shortlist:,} tokens take less time than over all; how much less, and what "
+            "that costs in likelihood, was not measured"
+        )
+    if task.recompute:
+        yield (
+            f"trained layers are computed twice: a step took {_TWICE_TIME[0]:.2g} to {_TWICE_TIME[1]:.2g} times as long "
+            f"and {_TWICE_MEMORY:.2g} of the memory where that was measured (4 layers of the embedded model's widths)"
+        )
 
 
 def schedule_for(size: int | None) -> tuple[float, int]:

@@ -8,7 +8,7 @@ import pytest
 
 from privdistill import pipeline
 from privdistill.candidate import read_claim
-from privdistill.config import Privacy, RunConfig, Source, Synthesis
+from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.planning import make_plan
 from privdistill.recipes import finetune
@@ -103,11 +103,31 @@ def test_what_is_trained_can_be_chosen_and_the_plan_says_what_it_costs_in_noise(
     assert "next to nothing to learn" not in plan()
 
 
+def test_the_plan_says_what_is_known_of_options_of_time_and_memory() -> None:
+    def remarks(size: int | None, **given: object) -> str:
+        config = RunConfig(
+            source=Source(path="nowhere", label_column="label", labels=("a", "b"), size=size),
+            privacy=Privacy(epsilon=8.0),
+            synthesis=Synthesis(recipe="finetune", rows=10, **given),
+            performance=Performance(gradient_checkpointing=bool(given)),
+        )
+        forecast = make_plan(config).forecast
+        assert forecast is not None
+        return "\n".join(forecast.remarks)
+
+    for size in (None, 10_000):
+        said = remarks(size, vocabulary_shortlist=8192, base_weights="8-bit")
+        for words in ("odds over 8,192 tokens", "computed twice", "in 8 bits"):
+            assert words in said
+            assert words not in remarks(size)
+        assert ("without those options" in said) == (size is not None)
+
+
 def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench: Bench) -> None:
     """The recipe holds the noised counts when it asks; they decide the expected batch, and no token."""
     from tests.privdistill.planted import RECORD
 
-    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, vocabulary_shortlist=50)
+    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, vocabulary_shortlist=50, recompute=True)
     rng = np.random.default_rng(0)
     context = Context(task, {STATISTIC: 1.0}, bench.encoder, bench.model, PERFORMANCE, rng, lambda *_: None)
     ground = make_ground(context)
@@ -120,6 +140,7 @@ def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench
     assert np.array_equal(first.shortlist, second.shortlist)
     assert len(first.shortlist) == 50
     assert first.end in first.shortlist
+    assert first.recompute
     plain = replace(context, task=replace(task, vocabulary_shortlist=None))
     assert finetune.request_for(plain, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b"))).shortlist is None
 
@@ -145,8 +166,9 @@ def test_a_whole_run_is_reserved_charged_and_claimed(
             encoder=str(tiny_encoder),
             max_tokens=48,
             vocabulary_shortlist=60,
+            base_weights="8-bit",
         ),
-        performance=PERFORMANCE,
+        performance=PERFORMANCE.model_copy(update={"gradient_checkpointing": True}),
     )
     stages: set[str] = set()
     made = pipeline.generate(
@@ -161,6 +183,7 @@ def test_a_whole_run_is_reserved_charged_and_claimed(
     rate, steps = schedule_for(400)
     assert (claim.mechanisms[1].sample_rate, claim.mechanisms[1].steps) == (rate, steps)
     assert 0.99 * 8 <= (claim.epsilon or 0) <= 8
+    assert [model.id.endswith("rounded to 8 bits") for model in claim.models] == [True, False]
     assert {"training the generator", "reading records below the cut"} <= stages
     (left,) = run.private.glob("*.checkpoint")  # stays on the private side
     assert left.stat().st_mode & 0o777 == 0o600
