@@ -133,8 +133,8 @@ def _of_options(task: Task) -> Iterator[str]:
         )
     if task.recompute:
         yield (
-            f"trained layers are computed twice: a step took {_TWICE_TIME[0]:.2g} to {_TWICE_TIME[1]:.2g} times as long "
-            f"and {_TWICE_MEMORY:.2g} of the memory where that was measured (4 layers of the embedded model's widths)"
+            f"trained layers are computed twice: where that was measured (4 layers of the embedded model's widths), a "
+            f"step took {_TWICE_TIME[0]:.2g} to {_TWICE_TIME[1]:.2g} times as long and {_TWICE_MEMORY:.2g} of the memory"
         )
 
 
