@@ -26,8 +26,8 @@ __all__ = ["Plan", "make_plan"]
 _LABEL_SHARE = 0.1
 _EMBEDDED_VOCABULARY = 49_152
 _EIGHT_BIT = (
-    "linear maps in 8 bits take about half of what they take in bfloat16 once they are loaded; how much longer "
-    "writing and training take, and what the rounding does to the texts, was not measured"
+    "linear maps in 8 bits take about half of what they take in bfloat16 once they are loaded; how long writing takes "
+    "with them, and what the rounding does to the texts, was not measured"
 )
 OTHER = "other"
 
