@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -22,11 +23,13 @@ from privdistill.errors import MechanismError, RunError, UsageError
 from privdistill.mechanisms import statistic
 from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.kept import Kept
+from privdistill.mechanisms.release import MechanismRecord
 from privdistill.recipes import distribution, finetune
 from privdistill.recipes.finetune import schedule_for
 from privdistill.runs import RunDirectory
 from privdistill.synthesis import waves
 from tests.privdistill import test_pipeline
+from tests.privdistill.mechanisms.test_finetuning import train
 
 recipe, config, ledger, generate = (
     test_pipeline.recipe,
@@ -121,6 +124,20 @@ def test_a_release_that_the_ledger_does_not_know_is_not_handed_out(
     (tmp_path / "three" / "private" / "statistic.release").write_bytes(foreign)
     with pytest.raises(MechanismError, match="was not drawn in run"):
         generate(config, ledger, tmp_path / "three", resume=True)
+
+
+def test_a_finished_training_is_read_and_the_ledger_hears_of_its_first_step(tmp_path: Path) -> None:
+    said: list[object] = []
+
+    def kept(record: MechanismRecord) -> None:
+        history = Checkpoints(tmp_path).history(record.name)
+        said.append(history and history[2])
+
+    first = train(tmp_path, charge=lambda record: said.append("charged"), kept=kept)
+    assert said == ["charged", 1]
+    second = train(tmp_path, charge=lambda record: said.append("charged"), kept=kept)
+    assert said == ["charged", 1, 4]
+    assert all(np.array_equal(first.payload[name], second.payload[name]) for name in first.payload)
 
 
 def test_ctrl_c_leaves_a_run_open_and_a_failure_closes_it(recipe, config, ledger, tmp_path, monkeypatch) -> None:

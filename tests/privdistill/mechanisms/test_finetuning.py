@@ -259,19 +259,6 @@ def test_the_charge_comes_before_the_first_step(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_the_ledger_hears_of_the_first_persisted_step_once_and_of_no_second_charge(folder: Path) -> None:
-    said: list[str] = []
-
-    def kept(record: MechanismRecord) -> None:
-        steps = Checkpoints(folder).history(record.name)
-        said.append(f"kept at {steps and steps[2]}")
-
-    train(folder, charge=lambda record: said.append("charged"), kept=kept)
-    assert said == ["charged", "kept at 1"]
-    train(folder, charge=lambda record: said.append("charged"), kept=kept)
-    assert said == ["charged", "kept at 1", "kept at 4"]
-
-
 def test_an_empty_corpus_gives_steps_of_noise(folder: Path) -> None:
     nobody = PrivateUnits((), (), np.zeros(0, dtype=np.int64), "record", 1)
     nothing = Encoded(np.zeros((0, 4), np.float32), (), np.zeros(0, dtype=bool))
@@ -359,11 +346,6 @@ def test_a_run_killed_at_random_points_goes_on_where_it_was_persisted(folder: Pa
     train(place, steps=steps, units=units, network=network, seen=seen)
     assert seen == list(range(left + 1, steps + 1))
     assert Checkpoints(place).history("generator") == (0.7, 0.3, steps)
-
-
-def test_a_finished_training_is_read_not_repeated(folder: Path) -> None:
-    first, second = train(folder), train(folder)
-    assert all(np.array_equal(first.payload[name], second.payload[name]) for name in first.payload)
 
 
 def test_the_optimizer_goes_on_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
