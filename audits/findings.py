@@ -118,7 +118,10 @@ class Declarations(_Frozen):
     labels: tuple[str, ...] | None
     label_descriptions: dict[str, str]
     size: Count | None
-    text_column: str
+    text_column: str | None
+    """None where several columns make up a text."""
+    fields: tuple[str, ...] = ()
+    """Columns whose values, in this order and joined within one line, are the text; empty: `text_column` is."""
     label_column: str | None
     unit_column: str | None
     statement: str

@@ -1,6 +1,7 @@
 """The hand-over contract: synthetic rows in data.parquet and what is claimed of them in claim.json, written last.
 
-Columns are always `text`, `label` and, where a recipe has them, `soft_label` (a struct of one probability a class).
+Columns are always `text`, then one for each declared field, `label` and, where there are any, `soft_label` (a struct of
+one probability a class), `rationale` and `step_difficulty`. A field is read off the text: the audit reads that.
 Rows are shuffled, so that their order says nothing. It does not know how rows were made or who will examine them.
 """
 
@@ -24,6 +25,7 @@ from audits.findings import (
 )
 from privdistill.atomic import write_atomically
 from privdistill.errors import MechanismError
+from privdistill.features.fields import divided
 from privdistill.mechanisms.release import FloatArray
 from privdistill.planning import Plan
 from privdistill.recipes.base import Rows
@@ -57,22 +59,44 @@ def softened(probabilities: FloatArray, temperature: float) -> FloatArray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def parquet_bytes(rows: Rows, order: Sequence[int]) -> bytes:
-    """Rows as a parquet file, in the given order."""
+def parquet_bytes(rows: Rows, order: Sequence[int], fields: Sequence[str] = ()) -> bytes:
+    """Rows as a parquet file, in the given order, with a column for each of some fields.
+
+    Raises:
+        MechanismError: a text is not made of these fields.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns: dict[str, pa.Array] = {
         "text": pa.array([rows.texts[i] for i in order], pa.string()),
+        **{name: pa.array(values, pa.string()) for name, values in _fields(rows, order, fields).items()},
         "label": pa.array([rows.labels[i] for i in order], pa.string()),
     }
     if rows.soft_labels is not None:
         kind = pa.struct([(name, pa.float32()) for name in rows.class_names])
         values = [dict(zip(rows.class_names, map(float, rows.soft_labels[i]), strict=True)) for i in order]
         columns["soft_label"] = pa.array(values, kind)
+    if rows.rationales is not None:
+        columns["rationale"] = pa.array([rows.rationales.texts[i] for i in order], pa.string())
+        columns["step_difficulty"] = pa.array([rows.rationales.weights[i] for i in order], pa.float64())
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _fields(rows: Rows, order: Sequence[int], fields: Sequence[str]) -> dict[str, list[str]]:
+    """Name of each field -> its values."""
+    if not fields:
+        return {}
+    parts = [divided(rows.texts[i], len(fields)) for i in order]
+    whole = [part for part in parts if part is not None]
+    if len(whole) < len(parts):
+        raise MechanismError(
+            f"{len(parts) - len(whole)} of {len(parts)} rows are not made of the fields {', '.join(fields)}, joined as "
+            "`features.fields` does; use another recipe. Nothing is written"
+        )
+    return {name: [part[i] for part in whole] for i, name in enumerate(fields)}
 
 
 def write_candidate(
@@ -107,8 +131,8 @@ def write_candidate(
     if rows.soft_labels is not None and config.synthesis.soft_label_temperature != 1:
         rows = replace(rows, soft_labels=softened(rows.soft_labels, config.synthesis.soft_label_temperature))
     order = np.random.default_rng().permutation(config.synthesis.rows).tolist()
-    data = parquet_bytes(rows, order)
     source = config.source
+    data = parquet_bytes(rows, order, source.fields)
     claim = Claim(
         run_id=run.id,
         created_at=now(),
@@ -143,7 +167,8 @@ def write_candidate(
             labels=source.labels,
             label_descriptions=source.label_descriptions,
             size=source.size,
-            text_column=source.text_column,
+            text_column=None if source.fields else source.text_column,
+            fields=source.fields,
             label_column=source.label_column,
             unit_column=source.unit if source.unit != "record" else None,
             statement=STATEMENT,

@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 __all__ = ["Performance", "Privacy", "RunConfig", "Source", "Synthesis"]
 
 
+_WRITTEN = {"text", "label", "soft_label", "step_difficulty"}
+"""Columns that every result, or some, has beside its fields; `rationale` may be a field as long as none is written."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
@@ -23,6 +27,8 @@ class Source(_Frozen):
 
     Attributes:
         path: csv, tsv, jsonl (also .gz) or parquet; or `demo` for the embedded demo corpus.
+        text_column: the texts.
+        fields: columns that make up a text together, in this order, instead of one text column.
         name: persistent name of the source in the ledger; default: the resolved path of the corpus.
         labels: declared label list; None: released with a differentially private threshold.
         unit: `record`, or the column whose value identifies a person.
@@ -37,6 +43,7 @@ class Source(_Frozen):
     path: str
     name: str | None = None
     text_column: str = "text"
+    fields: Annotated[tuple[str, ...], Field(max_length=4)] = ()
     label_column: str | None = None
     labels: tuple[str, ...] | None = None
     label_descriptions: dict[str, str] = {}
@@ -55,8 +62,22 @@ class Source(_Frozen):
             raise ValueError("expected distinct, non-empty labels; list each label once")
         return labels
 
+    @field_validator("fields")
+    @classmethod
+    def _columns(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        named = all(name.strip() and name.isprintable() for name in fields)
+        if len(fields) == 1 or len(set(fields)) != len(fields) or not named:
+            raise ValueError("expected 2 to 4 distinct columns, e.g. prompt,response; for one column use text_column")
+        if _WRITTEN & set(fields):
+            raise ValueError(f"{min(_WRITTEN & set(fields))!r} is a column of the result; rename that field")
+        return fields
+
     @model_validator(mode="after")
     def _coherent(self) -> "Source":
+        if self.fields and self.text_column != "text":
+            raise ValueError("fields and text_column both say what a text is; name one of them")
+        if {self.label_column, self.unit} & set(self.fields):
+            raise ValueError("a field cannot be the label_column or the unit as well; name different columns")
         if self.labels is not None and self.label_column is None:
             raise ValueError("labels are declared but label_column is not; add label_column or drop labels")
         if self.canaries and self.label_column is not None and self.labels is None:
@@ -113,6 +134,7 @@ class Synthesis(_Frozen):
         soft_label_temperature: log-odds of the column `soft_label` are divided by it; 1: as the teacher said.
         teachers: `one` teacher is read off the release; or several, whose `mean` counts, and whose disputes `drop` a
             candidate to the last resort.
+        rationales: whether the public model writes a rationale for each row, weighed by what it is worth; needs fields.
     """
 
     recipe: str = "auto"
@@ -129,6 +151,7 @@ class Synthesis(_Frozen):
     vocabulary_shortlist: Annotated[int, Field(ge=2)] | None = None
     soft_label_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
     teachers: Literal["one", "mean", "drop"] = "one"
+    rationales: bool = False
 
 
 class Performance(_Frozen):
@@ -157,3 +180,13 @@ class RunConfig(_Frozen):
     privacy: Privacy = Privacy()
     synthesis: Synthesis = Synthesis()
     performance: Performance = Performance()
+
+    @model_validator(mode="after")
+    def _explained(self) -> "RunConfig":
+        if self.synthesis.rationales and not self.source.fields:
+            raise ValueError(
+                "rationales explain how the last field follows from the others; declare fields, e.g. prompt,response"
+            )
+        if self.synthesis.rationales and "rationale" in self.source.fields:
+            raise ValueError("'rationale' is a field already; rename it, or drop rationales")
+        return self

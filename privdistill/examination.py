@@ -165,7 +165,9 @@ def refuse_canaries(run: RunDirectory) -> None:
     if not envelope.is_file():
         return
     issued = [normalise(canary["text"]).casefold() for canary in json.loads(envelope.read_bytes())["canaries"]]
-    rows = [normalise(text).casefold() for text in pq.read_table(run.data, columns=["text"])["text"].to_pylist()]
+    table = pq.read_table(run.data)
+    worded = [name for name in ("text", "rationale") if name in table.column_names]
+    rows = [normalise(text).casefold() for name in worded for text in table[name].to_pylist()]
     if any(canary in row for row in rows for canary in issued):
         raise RefusedError("a row holds a canary that was planted in the corpus; nothing is released")
 

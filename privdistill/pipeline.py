@@ -22,7 +22,7 @@ from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
 from privdistill.planning import Plan, make_plan
 from privdistill.policy import Decision, Waiver, load_policy
-from privdistill.recipes.base import Progress, converse, make_context
+from privdistill.recipes.base import Progress, converse, explained, make_context
 from privdistill.runs import RunDirectory
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def generate(
             door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private, kept=note)
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
-            rows = converse(intent.recipe, context, door.answer)
+            rows = explained(converse(intent.recipe, context, door.answer), context)
             write_candidate(
                 directory,
                 rows,

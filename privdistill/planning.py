@@ -193,6 +193,8 @@ def make_plan(config: RunConfig) -> Plan:
         vocabulary_shortlist=synthesis.vocabulary_shortlist,
         recompute=config.performance.gradient_checkpointing,
         teachers=synthesis.teachers,
+        fields=source.fields,
+        rationales=synthesis.rationales,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:

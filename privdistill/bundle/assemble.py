@@ -84,7 +84,7 @@ def assemble(candidate: Candidate, out: Path) -> Path:
     differing = disagreements(policy.policy, Facts(claim, audit, None, digests), decision)
     if differing:
         raise RefusedError(f"the decision does not follow from its inputs ({', '.join(differing)}); run the gate again")
-    table = read_rows(data)
+    table = read_rows(data, claim.declarations.fields)
     committed = commitment(candidate.salt, audit_bytes)
     publish_metrics = policy.policy.publish_metrics
     public = decision.public(publish_metrics=publish_metrics, audit_commitment=committed)

@@ -1,9 +1,10 @@
 """The published rows: what a data file may contain, and its JSON-lines twin.
 
-Columns are exactly `text`, `label` and optionally `soft_label`, so no score, index or identifier of a source record
-slips out as an extra column, nor as metadata of the file. A file from a stranger may be a bomb: counts and sizes that
-it states are looked at before a column is read, repeated values are not multiplied in memory, and what they would come
-to is counted before it is written out. It does not know the claim.
+Columns are exactly `text`, the declared fields, `label` and optionally `soft_label`, `rationale` and `step_difficulty`,
+so no score, index or identifier of a source record slips out as an extra column, nor as metadata of the file; and the
+fields are the ones that their text is made of, so they hold nothing that the audit did not read. A file from a stranger
+may be a bomb: counts and sizes that it states are looked at before a column is read, repeated values are not multiplied
+in memory, and what they would come to is counted before it is written out. It does not know the claim.
 """
 
 import io
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from privdistill.errors import RefusedError
+from privdistill.features.fields import divided
 
 __all__ = ["Table", "read_rows"]
 
-_COLUMNS = (("text", "label"), ("text", "label", "soft_label"))
+_EXPLAINED = ("rationale", "step_difficulty")
 _MAX_ROWS = 5_000_000
 _MAX_UNCOMPRESSED = 2**30
 _MAX_TEXT_BYTES = 2**29
@@ -39,11 +41,16 @@ class Table:
     metadata: str
 
 
-def read_rows(content: bytes) -> Table:
+def read_rows(content: bytes, fields: tuple[str, ...] = ()) -> Table:
     """Read a parquet file.
 
+    Args:
+        content: of the file.
+        fields: the columns that a text is made of, as the claim declares them.
+
     Raises:
-        RefusedError: not parquet, or not exactly the columns and types that may be published.
+        RefusedError: not parquet, not exactly the columns and types that may be published, or fields that are not the
+            ones of their text.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,18 +58,21 @@ def read_rows(content: bytes) -> Table:
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         raw: dict[bytes, bytes] = file.metadata.metadata or {}
-        columns = _columns(file.schema_arrow)
+        columns = _columns(file.schema_arrow, fields)
+        worded = [name for name in columns if name not in ("soft_label", "step_difficulty")]
         _refuse_bomb(file.metadata)
-        table = pq.ParquetFile(io.BytesIO(content), read_dictionary=["text", "label"]).read()
-        for name in ("text", "label"):
+        table = pq.ParquetFile(io.BytesIO(content), read_dictionary=worded).read()
+        for name in worded:
             _refuse_flood(table.column(name))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise RefusedError(f"the rows are not a readable parquet file ({type(error).__name__})") from None
     if not set(raw) <= _METADATA:
-        raise RefusedError(
-            "the parquet file carries metadata of an unknown kind; write text, label and soft_label only"
-        )
+        raise RefusedError("the parquet file carries metadata of an unknown kind; write the columns of the rows only")
     rows: list[dict[str, Any]] = table.to_pylist()
+    if fields and any(divided(row["text"] or "", len(fields)) != tuple(row[name] for name in fields) for row in rows):
+        raise RefusedError("a field of a row is not the one that its text is made of")
+    if "step_difficulty" in columns and not all(0 <= (row["step_difficulty"] or 0.0) <= 1 for row in rows):
+        raise RefusedError("a step difficulty is not a number from 0 to 1")
     lines = (json.dumps(row, ensure_ascii=True, allow_nan=False, separators=(",", ":")) for row in rows)
     try:
         jsonl = "".join(f"{line}\n" for line in lines).encode("ascii")
@@ -72,15 +82,18 @@ def read_rows(content: bytes) -> Table:
     return Table(columns, len(rows), jsonl, "\n".join(value.decode("utf-8", "replace") for value in readable))
 
 
-def _columns(schema: Any) -> tuple[str, ...]:
+def _columns(schema: Any, fields: tuple[str, ...]) -> tuple[str, ...]:
     import pyarrow as pa
 
     columns = tuple(schema.names)
-    if columns not in _COLUMNS:
+    plain = ("text", *fields, "label")
+    explained = _EXPLAINED if fields else ()
+    if columns not in {plain + soft + more for soft in ((), ("soft_label",)) for more in ((), explained)}:
         raise RefusedError(
-            f"expected the columns text, label and optionally soft_label, found {len(columns)} other columns"
+            f"expected the columns {', '.join(map(repr, plain))} and optionally soft_label"
+            f"{''.join(f', {name}' for name in explained)}, found {len(columns)} other columns"
         )
-    for name in ("text", "label"):
+    for name in (*plain, *(("rationale",) if "rationale" in columns else ())):
         kind = schema.field(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise RefusedError(f"expected text in column {name}, found {kind}")
@@ -88,6 +101,8 @@ def _columns(schema: Any) -> tuple[str, ...]:
         kind = schema.field("soft_label").type
         if not (pa.types.is_struct(kind) and all(pa.types.is_floating(field.type) for field in kind)):
             raise RefusedError(f"expected one probability a class in column soft_label, found {kind}")
+    if "step_difficulty" in columns and not pa.types.is_floating(schema.field("step_difficulty").type):
+        raise RefusedError(f"expected numbers in column step_difficulty, found {schema.field('step_difficulty').type}")
     return columns
 
 

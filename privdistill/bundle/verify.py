@@ -114,21 +114,21 @@ def _damage(files: dict[str, bytes]) -> list[str]:
 
 def _documents(files: dict[str, bytes]) -> list[VerifiedItem]:
     try:
+        claim = read_document(Claim, files[layout.CLAIM], layout.CLAIM)
         papers = _Papers(
             files,
-            read_document(Claim, files[layout.CLAIM], layout.CLAIM),
+            claim,
             read_document(AuditView, files[layout.AUDIT], layout.AUDIT),
             read_document(Decision, files[layout.DECISION], layout.DECISION),
             read_document(Provenance, files[layout.PROVENANCE], layout.PROVENANCE),
             read_document(PrivacyStatement, files[layout.PRIVACY_JSON], layout.PRIVACY_JSON),
             parse_policy(files[layout.POLICY].decode("utf-8"), layout.POLICY),
-            read_rows(files[layout.DATA]),
+            read_rows(files[layout.DATA], claim.declarations.fields),
         )
     except PrivdistillError as error:
         return [_item("documents", [str(error)], "")]
     except UnicodeDecodeError:
         return [_item("documents", [f"{layout.POLICY} is not UTF-8 text"], "")]
-    claim = papers.claim
     steps: tuple[tuple[str, Callable[[_Papers], list[str]], str], ...] = (
         ("rows", _rows, f"{claim.rows} rows, the ones of the claim"),
         ("decision", _decision, f"allow, under policy {papers.policy.policy.name}"),

@@ -60,6 +60,14 @@ def _spec_options(
     text_column: Annotated[
         str | None, typer.Option(rich_help_panel=_SOURCE, help="Column of the texts (default: text).")
     ] = None,
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SOURCE,
+            metavar="A,B,...",
+            help="2 to 4 columns that make up a text together, e.g. prompt,response; instead of --text-column.",
+        ),
+    ] = None,
     label_column: Annotated[
         str | None, typer.Option(rich_help_panel=_SOURCE, help="Column of the labels; without it: unlabelled.")
     ] = None,
@@ -210,6 +218,14 @@ def _spec_options(
             help="Label by one teacher, by the mean of several, or pass over what they dispute (default: one).",
         ),
     ] = None,
+    rationales: Annotated[
+        bool | None,
+        typer.Option(
+            "--rationales/--no-rationales",
+            rich_help_panel=_SYNTHESIS,
+            help="Have the public model write how the last field follows from the others (default: no).",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(rich_help_panel=_SPEED, help="Sequences per generation batch.")
     ] = None,
@@ -232,8 +248,9 @@ def _spec_options(
             "source.path": corpus,
             "source.name": source,
             "source.text_column": text_column,
+            "source.fields": _listed(fields),
             "source.label_column": label_column,
-            "source.labels": None if labels is None else [label.strip() for label in labels.split(",")],
+            "source.labels": _listed(labels),
             "source.unit": unit,
             "source.contribution_bound": contribution_bound,
             "source.size": size,
@@ -256,6 +273,7 @@ def _spec_options(
             "synthesis.vocabulary_shortlist": vocabulary_shortlist,
             "synthesis.soft_label_temperature": soft_label_temperature,
             "synthesis.teachers": teachers,
+            "synthesis.rationales": rationales,
             "performance.batch_size": batch_size,
             "performance.dtype": dtype,
             "performance.gradient_checkpointing": gradient_checkpointing,
@@ -264,6 +282,10 @@ def _spec_options(
         },
         config,
     )
+
+
+def _listed(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def takes_spec(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,7 @@ TEMPLATE = """\
 source:
   path: demo                   # csv, tsv, jsonl (also .gz) or parquet; demo: the embedded film-review sentences
   text_column: text
+  # fields: [prompt, response] # instead of text_column: columns that make up a text together
   label_column: category       # drop it for an unlabelled corpus
   labels: [fresh, rotten]      # drop it to have the list released under a part of the budget
   # label_descriptions:        # words for the prompts

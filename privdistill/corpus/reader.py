@@ -7,12 +7,13 @@ records are for; messages name columns and row numbers, never content.
 import csv
 import gzip
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from privdistill.errors import CorpusError
+from privdistill.features.fields import joined
 
 __all__ = ["Records", "read"]
 
@@ -22,7 +23,7 @@ _JSON = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Records:
-    """Records in file order; those with an empty text are left out, each by itself.
+    """Records in file order; those with an empty text, or an empty field, are left out, each by itself.
 
     Attributes:
         texts: n texts.
@@ -35,8 +36,10 @@ class Records:
     units: tuple[str, ...] | None
 
 
-def read(path: Path, *, text_column: str, label_column: str | None, unit_column: str | None) -> Records:
-    """Read the named columns of a corpus.
+def read(
+    path: Path, *, text_column: str, label_column: str | None, unit_column: str | None, fields: Sequence[str] = ()
+) -> Records:
+    """Read the named columns of a corpus; with `fields`, these columns make up a text instead of `text_column`.
 
     Raises:
         CorpusError: missing or empty file, unknown format, absent column, invalid encoding, mixed types, a missing unit
@@ -46,16 +49,12 @@ def read(path: Path, *, text_column: str, label_column: str | None, unit_column:
         raise CorpusError(f"no corpus at {path}; expected a csv, tsv, jsonl (also .gz) or parquet file")
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; expected a header or a first record")
-    wanted = [column for column in (text_column, label_column, unit_column) if column is not None]
+    parts = tuple(fields) or (text_column,)
+    wanted = [column for column in (*parts, label_column, unit_column) if column is not None]
     texts, labels, units = [], [], []
     for number, row in enumerate(_rows(path, wanted), start=1):
-        text = row.get(text_column)
-        if text is not None and not isinstance(text, str):
-            raise CorpusError(
-                f"row {number} of {path.name}: expected text in column {text_column!r}, found {type(text).__name__}; "
-                "make the column text throughout"
-            )
-        if text is None or not text.strip():
+        text = joined([_text(row.get(part), number, part, path) for part in parts])
+        if text is None:
             continue
         if unit_column is not None:
             unit = _scalar(row.get(unit_column), number, unit_column)
@@ -70,13 +69,21 @@ def read(path: Path, *, text_column: str, label_column: str | None, unit_column:
         texts.append(text)
     if len(texts) < 2:
         found = "one record" if texts else "none"
-        raise CorpusError(
-            f"expected at least two records with text in column {text_column!r} of {path.name}, found {found}"
-        )
+        columns = f"column {parts[0]!r}" if len(parts) == 1 else f"each of the columns {', '.join(map(repr, parts))}"
+        raise CorpusError(f"expected at least two records with text in {columns} of {path.name}, found {found}")
     return Records(
         tuple(texts),
         tuple(labels) if label_column is not None else None,
         tuple(units) if unit_column is not None else None,
+    )
+
+
+def _text(value: object, row: int, column: str, path: Path) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise CorpusError(
+        f"row {row} of {path.name}: expected text in column {column!r}, found {type(value).__name__}; make the column "
+        "text throughout"
     )
 
 
@@ -123,7 +130,7 @@ def _require(found: Iterable[str], wanted: list[str], path: Path) -> None:
     if absent:
         raise CorpusError(
             f"{path.name} has no column {absent[0]!r}; found {', '.join(map(repr, columns[:20])) or 'none'}. "
-            "Name the right one with --text-column, --label-column or --unit"
+            "Name the right one with --text-column, --fields, --label-column or --unit"
         )
 
 

@@ -45,6 +45,7 @@ def load_sides(path: Path, source: Source, key: bytes) -> Split:
     records = read(
         path,
         text_column=source.text_column,
+        fields=source.fields,
         label_column=source.label_column,
         unit_column=source.unit if source.unit != "record" else None,
     )

@@ -86,11 +86,12 @@ def test_records(made: Generations, read: Callable[..., Any], group_column: str 
 
     Args:
         made: the runs.
-        read: takes text_column, label_column, unit_column; returns texts, labels, units.
+        read: takes text_column, fields, label_column, unit_column; returns texts, labels, units.
         group_column: column whose values make groups, or None.
     """
     source = made.config.source
-    found = read(text_column=source.text_column, label_column=source.label_column, unit_column=group_column)
+    columns = {"text_column": source.text_column, "fields": source.fields, "label_column": source.label_column}
+    found = read(**columns, unit_column=group_column)
     return Labelled(found.texts, found.labels, found.units)
 
 

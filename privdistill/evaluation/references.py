@@ -33,6 +33,7 @@ def zero_shot(
     """Texts from prompts alone with the label of their prompt; at most `rows`, fewer when the model repeats itself."""
     words = label_words(classes, config.source.label_descriptions)
     found: dict[str, str] = {}
+    count = max(len(config.source.fields), 1)
     for _ in range(_ATTEMPTS):
         drafts = public_pool(
             model,
@@ -42,9 +43,10 @@ def zero_shot(
             max_tokens=_TOKENS,
             rng=rng,
             progress=lambda done, total: progress("writing the zero-shot pool", done, total),
+            fields=config.source.fields,
         )
         for draft in drafts:
-            text = tidy(draft.text, True, within=lambda _: True, whole_sentences=False)
+            text = tidy(draft.text, True, within=lambda _: True, whole_sentences=False, fields=count)
             if text is not None:
                 found.setdefault(text, classes[draft.aim])
         if len(found) >= rows:

@@ -41,13 +41,14 @@ class GenerativeModel(Protocol):
         bias_index: Sequence[int] | None = None,
         opening_bias: BiasArray | None = None,
         may_end: npt.NDArray[np.bool_] | None = None,
+        fields: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs.
 
         `bias` holds (B, V) rows of additive logit bias, whose positive part holds until its token has been written;
         `bias_index` says which row each prompt uses; `opening_bias` holds (B, P, V) extra bias for the first P sampled
-        tokens; `may_end` (V,) says after which tokens a text may end.
+        tokens; `may_end` (V,) says after which tokens a text may end; a text has so many `fields` (`features.fields`).
         """
 
 

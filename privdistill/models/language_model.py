@@ -18,6 +18,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
+from privdistill.features.fields import DIVIDER
 from privdistill.models.adaptation.low_rank import merged, round_maps
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
@@ -120,6 +121,7 @@ class LanguageModel:
         bias_index: Sequence[int] | None = None,
         opening_bias: BiasArray | None = None,
         may_end: npt.NDArray[np.bool_] | None = None,
+        fields: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[tuple[str, bool]]:
         """Continue each prompt once; returns (text, ended by itself) pairs in the order of the prompts.
@@ -137,17 +139,27 @@ class LanguageModel:
             bias_index: which row of `bias` each prompt uses.
             opening_bias: (B, P, V) extra bias for the first P sampled tokens.
             may_end: (V,) tokens after which a text may end; None: all.
+            fields: of a text; what would end before its last one goes on with the divider.
             progress: told (prompts done, prompts in all).
         """
         ids = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"] if prompts else []
         if any(not one for one in ids):
             raise UsageError("a prompt without a single token cannot be continued; describe the texts")
         self._heads.clear()
+        divider = self.token_ids(f" {DIVIDER}") if fields > 1 else []
         rows = np.zeros(len(ids), dtype=np.int64) if bias_index is None else np.asarray(bias_index, dtype=np.int64)
         out: list[tuple[str, bool]] = [("", False)] * len(ids)
         done = 0
         for batch in _batches(len(ids), self._batch_size):
-            guidance = Guidance(self._stop, rows[batch].tolist(), bias=bias, opening=opening_bias, may_end=may_end)
+            guidance = Guidance(
+                self._stop,
+                rows[batch].tolist(),
+                bias=bias,
+                opening=opening_bias,
+                may_end=may_end,
+                divider=divider,
+                fields=fields,
+            )
             tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, guidance)
             for i, one, finished in zip(batch, tokens, ended, strict=True):
                 out[i] = (self._tokenizer.decode(one, skip_special_tokens=True), finished)
@@ -183,6 +195,7 @@ class LanguageModel:
                 use_cache=True,
             ).logits[:, -1]  # (b, V)
             chosen = self._choose(logits, active, step, chosen, temperature, top_p, rng, guidance)  # (b,)
+            chosen = guidance.continued(active, chosen)
             guidance.wrote(active, chosen)
             stops = self._stop[chosen]  # (b,)
             for row, token, stop in zip(active.tolist(), chosen.tolist(), stops.tolist(), strict=True):

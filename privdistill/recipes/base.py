@@ -8,7 +8,7 @@ It does not know the corpus, the ledger, the audit or the gate.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast, runtime_checkable
 
@@ -21,6 +21,7 @@ from privdistill.mechanisms.release import FloatArray, MechanismRequest, Release
 from privdistill.models.interface import TunableModel
 from privdistill.models.loading import Located, Models
 from privdistill.recipes.memory import RememberingModel, sampling_generator
+from privdistill.synthesis.rationales.writing import Rationales, write_rationales
 from privdistill.synthesis.teacher import Teacher
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Rows",
     "Task",
     "converse",
+    "explained",
     "make_context",
 ]
 
@@ -64,6 +66,8 @@ class Task:
         vocabulary_shortlist: over how many tokens of public text its softmax runs; None: over all.
         recompute: whether trained layers are computed twice instead of kept (`config.Performance`).
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
+        fields: names of the fields that a text is made of (see `features.fields`), or none.
+        rationales: whether rows are explained once they are there (see `synthesis.rationales`).
     """
 
     labelled: bool
@@ -82,6 +86,8 @@ class Task:
     vocabulary_shortlist: int | None = None
     recompute: bool = False
     teachers: Literal["one", "mean", "drop"] = "one"
+    fields: tuple[str, ...] = ()
+    rationales: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class Rows:
         below_noise: classes whose noised count does not stand out of the noise.
         facts: public numbers worth a line in the run report (noised counts, pool size, ...). Post-processing only.
         teacher: what labelled the candidates, read off releases alone, or None.
+        rationales: what the public model wrote about the rows once they were there, or None.
     """
 
     texts: tuple[str, ...]
@@ -124,6 +131,7 @@ class Rows:
     below_noise: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
     teacher: Teacher | None = None
+    rationales: Rationales | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +213,20 @@ def converse(recipe: Recipe, context: Context, answer: Callable[[MechanismReques
     if not isinstance(rows, Rows):
         raise ConfigError(f"recipe {recipe.name!r} returned {type(rows).__name__}, expected Rows")
     return rows
+
+
+def explained(rows: Rows, context: Context) -> Rows:
+    """The rows with rationales, if the task asks for them: made of the rows and the public model, so nothing is spent.
+
+    Guarantee: that of the rows; post-processing. Unit, adjacency, sensitivity: as for the rows.
+    """
+    if not context.task.rationales:
+        return rows
+    made = write_rationales(
+        context.language_model,
+        rows.texts,
+        context.task.fields,
+        rng=context.rng,
+        progress=lambda done, total: context.progress("writing rationales", done, total),
+    )
+    return replace(rows, rationales=made, facts={**rows.facts, **made.facts})

@@ -183,6 +183,7 @@ def make_ground(context: Context) -> Ground:
         max_tokens=_PUBLIC_TOKENS,
         rng=context.rng,
         progress=lambda done, total: context.progress("writing the public pool", done, total),
+        fields=task.fields,
     )
     if len(public) < 2:
         raise MechanismError("the language model wrote no usable text; choose another --model or add --describe")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privdistill.errors import MechanismError
+from privdistill.features.fields import divided
 from privdistill.matching.quotas import quotas
 from privdistill.mechanisms.release import ClassRule, FloatArray, IntArray, Release, StatisticRequest, VoteBlock
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
@@ -127,13 +128,16 @@ def _first(context: Context, words: list[str | None]) -> _Population:
         max_tokens=_TOKENS,
         rng=context.rng,
         progress=lambda done, total: context.progress("writing the public pool", done, total),
+        fields=task.fields,
     )
     if not drafts:
         raise MechanismError("the language model wrote no usable text; choose another --model or add --describe")
     texts: list[dict[str, None]] = [{} for _ in words]
+    count = max(len(task.fields), 1)
     for draft in drafts:
-        plain = tidy(draft.text, True, within=lambda _: True, whole_sentences=False)
-        texts[draft.aim].setdefault(plain or draft.text)
+        plain = tidy(draft.text, True, within=lambda _: True, whole_sentences=False, fields=count)
+        if plain is not None or divided(draft.text, count):
+            texts[draft.aim].setdefault(plain or draft.text)
     return _Population(tuple(tuple(own) for own in texts))
 
 
@@ -150,11 +154,12 @@ def _next(
         [texts[i] for i in survivors(own, n)] for texts, own, n in zip(population.texts, votes, wanted, strict=True)
     ]
     prompts, aims = [], []
+    count = max(len(context.task.fields), 1)
     for k, (texts, own) in enumerate(zip(population.texts, votes, strict=True)):
         strength = np.maximum(own - _THRESHOLD * deviation, 0.0)
         if not strength.sum() > 0:
             strength = np.ones(len(texts))
-        heads = item_prompts(context.task.describe, words[k])
+        heads = item_prompts(context.task.describe, words[k], context.task.fields)
         for i, parent in enumerate(_drawn(context, strength, _BROOD * wanted[k] - len(kept[k]))):
             head = heads[i % len(heads)]
             prompts.append(f"{head} {texts[parent]}\n{head[-1]}" if texts else head)
@@ -165,11 +170,12 @@ def _next(
         temperature=1.0,
         top_p=_TOP_P,
         rng=context.rng,
+        fields=count,
         progress=lambda done, total: context.progress("writing variations", done, total),
     )
     grown = [dict.fromkeys(texts) for texts in kept]
     for (text, ended), aim in zip(written, aims, strict=True):
-        plain = tidy(text, ended, within=lambda _: True, whole_sentences=False)
+        plain = tidy(text, ended, within=lambda _: True, whole_sentences=False, fields=count)
         if plain is not None:
             grown[aim].setdefault(plain)
     return _Population(tuple(tuple(texts) for texts in grown))

@@ -83,6 +83,7 @@ class FinetuneRecipe:
             max_tokens=_POOL_TOKENS,
             rng=context.rng,
             progress=lambda done, total: context.progress("writing with the trained model", done, total),
+            fields=context.task.fields,
         )
         if not drafts:
             raise MechanismError(
@@ -159,7 +160,7 @@ def request_for(context: Context, ground: Ground, release: Release) -> FinetuneR
         model=model.id,
         layers=task.tuned_layers or _LAYERS,
         rank=_RANK if task.tuned_weights == "low-rank" else None,
-        prompts=tuple(item_prompts(task.describe, word) for word in spoken),
+        prompts=tuple(item_prompts(task.describe, word, task.fields) for word in spoken),
         end=end,
         max_tokens=context.encoder.max_tokens,
         shortlist=None if size is None else _shortlist(context, ground, size, end),

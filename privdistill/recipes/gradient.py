@@ -11,7 +11,7 @@ On request candidates are refined first: token by token against the same target,
 It does not know private text: it sees a release.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -110,7 +110,7 @@ def refined(
     context: Context, candidates: Candidates, measured: Measured, waves: Waves
 ) -> tuple[Candidates, dict[str, object]]:
     """More candidates, made for the target; says what the cosine was before (`gradient_cosine` is after)."""
-    goals, _ = goals_of(candidates, measured, context.task.describe)
+    goals, _ = goals_of(candidates, measured, context.task.describe, context.task.fields)
     goals = [goal for goal in goals if goal.chosen]
     before = {
         measured.target.names[one.k]: round(cosine(one.gradients[list(one.chosen)], one.target), 4) for one in goals
@@ -123,7 +123,7 @@ def refined(
 
 
 def goals_of(
-    candidates: Candidates, measured: Measured, describe: str | None = None
+    candidates: Candidates, measured: Measured, describe: str | None = None, fields: Sequence[str] = ()
 ) -> tuple[list[Goal], NearDuplicates]:
     """For each class that wants rows: the noised target, its members' gradients, and which of them come closest.
 
@@ -144,7 +144,7 @@ def goals_of(
         prior = gradients[members < measured.sampled] if (members < measured.sampled).any() else gradients
         target = shrunk(noised, prior.mean(axis=0), float(noise / counts[k]))
         chosen, seen = _closer(gradients, target, quota, [candidates.texts[int(i)] for i in members], seen)
-        prompt = item_prompts(describe, words[k] if len(words) > k else None)[0]
+        prompt = item_prompts(describe, words[k] if len(words) > k else None, fields)[0]
         goals.append(Goal(k, prompt, members, gradients, target, chosen, quota))
     return goals, seen
 

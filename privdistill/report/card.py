@@ -12,6 +12,12 @@ __all__ = ["render_card", "render_citation", "render_licence"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
+_EXPLAINED = {
+    "rationale": "what a public model wrote about how the last part follows from the others, from this row alone; "
+    "empty: nothing usable. The audit did not read it",
+    "step_difficulty": "how much that rationale helps the same model to the last part, from 0 to 1",
+}
+
 
 def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[str, ...]) -> str:
     """Render the dataset card.
@@ -27,7 +33,7 @@ def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[s
         "pretty_name": title,
         "license": "other",
         "license_name": "not-stated",
-        "task_categories": ["text-classification"],
+        "task_categories": ["text-generation" if d.fields else "text-classification"],
         "size_categories": [next((name for limit, name in _SIZES if statement.rows < limit), "n>1M")],
         "source_datasets": [],
         "annotations_creators": ["machine-generated"],
@@ -39,6 +45,8 @@ def render_card(statement: PrivacyStatement, *, data_file: str, columns: tuple[s
         "text": "a synthetic text",
         "label": "its hard label",
         "soft_label": "one probability a class",
+        **{name: f"part {i} of the text" for i, name in enumerate(d.fields, start=1)},
+        **_EXPLAINED,
     }
     body = [
         f"# {markdown(title)}",

@@ -3,6 +3,7 @@
 It does not know files. Everything declared is shown as text that cannot act.
 """
 
+from audits.findings import Declarations
 from privdistill.policy.decision import Decision
 from privdistill.report.plain import markdown
 from privdistill.report.statement import PrivacyStatement
@@ -109,10 +110,17 @@ def _limits(statement: PrivacyStatement) -> list[str]:
         f"- labels: {labels}",
         *(f"- label {markdown(k)}: {markdown(v)}" for k, v in sorted(d.label_descriptions.items())),
         f"- size: {d.size if d.size is not None else 'not declared'}",
-        f"- columns: text {markdown(d.text_column)}, label {markdown(d.label_column or 'none')}, "
+        f"- columns: text {_text_of(d)}, label {markdown(d.label_column or 'none')}, "
         f"unit {markdown(d.unit_column or 'none')}",
     ]
     return lines
+
+
+def _text_of(declared: Declarations) -> str:
+    """Which columns are the text."""
+    if declared.fields:
+        return "made of " + " and ".join(markdown(name) for name in declared.fields) + ", in this order"
+    return markdown(declared.text_column or "none")
 
 
 def _accounting(statement: PrivacyStatement) -> list[str]:

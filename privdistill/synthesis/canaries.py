@@ -6,6 +6,7 @@ couples no units. It does not know which canaries will be planted, nor the key t
 
 import numpy as np
 
+from privdistill.features.fields import DIVIDER
 from privdistill.models.interface import GenerativeModel
 from privdistill.recipes.base import Progress, Task
 from privdistill.synthesis.pool import public_pool, public_words
@@ -15,6 +16,8 @@ __all__ = ["canary_openings", "canary_words"]
 
 _MOST = 256
 _TOKENS = 12
+_OPENING = 8
+"""Words of an opening that the examiner takes, dividers among them."""
 
 
 def canary_openings(model: GenerativeModel, task: Task, count: int, progress: Progress) -> list[tuple[str, str | None]]:
@@ -29,7 +32,16 @@ def canary_openings(model: GenerativeModel, task: Task, count: int, progress: Pr
         rng=np.random.default_rng(),
         progress=lambda done, total: progress("writing canaries", done, total),
     )
-    return [(draft.text, labels[draft.aim] if labels else None) for draft in drafts]
+    return [(_opened(draft.text, len(task.fields)), labels[draft.aim] if labels else None) for draft in drafts]
+
+
+def _opened(text: str, fields: int) -> str:
+    """An opening of all fields but the last, which is what will be put behind it: a canary is a record of that form."""
+    if fields < 2:
+        return text
+    words = [word for word in text.split() if DIVIDER not in word] or ["text"]
+    words = (words * fields)[: max(min(len(words), _OPENING - fields), fields - 1)]
+    return " ".join(f"{' '.join(part)} {DIVIDER}" for part in np.array_split(words, fields - 1))
 
 
 def canary_words(model: GenerativeModel) -> list[str]:

@@ -7,6 +7,8 @@ domain. It does not know the model, the class, nor what the text says.
 import re
 from collections.abc import Callable
 
+from privdistill.features.fields import divided
+
 __all__ = ["SENTENCE_END", "ends_whole", "has_preamble", "tidy"]
 
 SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*$")
@@ -26,7 +28,9 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _PAIRS = (('"', '"'), ("(", ")"), ("“", "”"), ("[", "]"))
 
 
-def tidy(text: str, ended: bool, *, within: Callable[[str], bool], whole_sentences: bool) -> str | None:
+def tidy(
+    text: str, ended: bool, *, within: Callable[[str], bool], whole_sentences: bool, fields: int = 1
+) -> str | None:
     """The text made plain, or None when it should not be kept.
 
     Args:
@@ -34,6 +38,7 @@ def tidy(text: str, ended: bool, *, within: Callable[[str], bool], whole_sentenc
         ended: whether the model ended it by itself; otherwise only its whole sentences are kept.
         within: whether a text is short enough; a longer one loses sentences from its end.
         whole_sentences: whether texts of this domain end with a sentence mark.
+        fields: how many fields a text is made of (see `features.fields`).
 
     Returns:
         The kept text with white space folded, or None.
@@ -45,7 +50,7 @@ def tidy(text: str, ended: bool, *, within: Callable[[str], bool], whole_sentenc
         return None
     if whole_sentences and not ends_whole(kept):
         return None
-    return kept if _balanced(kept) else None
+    return kept if _balanced(kept) and divided(kept, fields) is not None else None
 
 
 def ends_whole(text: str) -> bool:

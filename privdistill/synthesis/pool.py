@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privdistill.features.encoded import TokenModel
+from privdistill.features.fields import divided
 from privdistill.models.interface import BiasArray, GenerativeModel
 from privdistill.synthesis.form import tidy
 from privdistill.synthesis.prompts import item_prompts
@@ -42,6 +43,7 @@ class Form:
         within: whether a text is short enough.
         whole_sentences: whether texts end with a sentence mark.
         may_end: (V,) tokens after which a text may end, or None.
+        fields: names of the fields that a text is made of, or none.
         strict: whether what is not well formed is dropped (a model that writes nothing else gets its way in the end).
     """
 
@@ -50,6 +52,17 @@ class Form:
     whole_sentences: bool
     may_end: npt.NDArray[np.bool_] | None = None
     strict: bool = True
+    fields: tuple[str, ...] = ()
+
+    def tidy(self, text: str, ended: bool) -> str | None:
+        """The text made plain, or None when it is not well formed."""
+        count = max(len(self.fields), 1)
+        return tidy(text, ended, within=self.within, whole_sentences=self.whole_sentences, fields=count)
+
+    def bare(self, text: str) -> str | None:
+        """The text as it is but for white space, or None when it has not its fields."""
+        plain = " ".join(text.split())
+        return plain if divided(plain, max(len(self.fields), 1)) else None
 
 
 def public_pool(
@@ -61,6 +74,7 @@ def public_pool(
     max_tokens: int,
     rng: np.random.Generator,
     progress: Report,
+    fields: Sequence[str] = (),
 ) -> list[Draft]:
     """About `size` distinct zero-shot texts from prompts alone: no private information, epsilon 0.
 
@@ -69,11 +83,17 @@ def public_pool(
     prompts, aims = [], []
     for i in range(size):
         aim = i % len(words)
-        wordings = item_prompts(describe, words[aim])
+        wordings = item_prompts(describe, words[aim], fields)
         prompts.append(wordings[(i // len(words)) % len(wordings)])
         aims.append(aim)
     written = model.sample(
-        prompts, max_new_tokens=max_tokens, temperature=1.0, top_p=_TOP_P, rng=rng, progress=progress
+        prompts,
+        max_new_tokens=max_tokens,
+        temperature=1.0,
+        top_p=_TOP_P,
+        rng=rng,
+        fields=max(len(fields), 1),
+        progress=progress,
     )
     drafts: dict[str, Draft] = {}
     for aim, (text, _) in zip(aims, written, strict=True):
@@ -137,14 +157,15 @@ def steered_drafts(
         bias_index=[index[i] for i in order],
         opening_bias=np.vstack(opening),
         may_end=form.may_end,
+        fields=max(len(form.fields), 1),
         progress=progress,
     )
     drafts = []
     for i, (text, ended) in zip(order, written, strict=True):
         whole = starts[i] + text
-        kept = tidy(whole, ended, within=form.within, whole_sentences=form.whole_sentences)
+        kept = form.tidy(whole, ended)
         if kept is None and not form.strict:
-            kept = " ".join(whole.split()) or None
+            kept = form.bare(whole)
         if kept is not None:
             drafts.append(Draft(kept, aims[i]))
     return drafts

@@ -7,7 +7,9 @@ know private text, releases, or the model.
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["item_prompts", "label_words"]
+from privdistill.features.fields import DIVIDER
+
+__all__ = ["item_prompts", "label_words", "spoken"]
 
 _UNSPOKEN = re.compile(r"^\W*(label|class|category|cluster|y)?[\W_]*\d*\W*$", re.IGNORECASE)
 _DEFAULT = "short texts"
@@ -29,15 +31,27 @@ def label_words(labels: Sequence[str], descriptions: Mapping[str, str], other: i
     return out
 
 
-def item_prompts(describe: str | None, words: str | None) -> tuple[str, ...]:
+def item_prompts(describe: str | None, words: str | None, fields: Sequence[str] = ()) -> tuple[str, ...]:
     """Heads of lists of the described texts, in several wordings; each ends right before an item.
 
     Args:
         describe: what the texts are, e.g. `short movie reviews`.
         words: what sets this class apart, e.g. `positive`, or None.
+        fields: names of what an item is made of, e.g. `question` and `answer`.
     """
     what = " ".join((describe or _DEFAULT).split())[:400]
+    what += f", each as {f' {DIVIDER} '.join(spoken(field) for field in fields)}" if fields else ""
     title = what[0].upper() + what[1:]
     if words is None:
         return (f"{title}:\n\n-", f"{title}, one per line:\n\n-", f"A collection of {what}.\n\n*")
     return (f"{title} ({words}):\n\n-", f"{title} ({words}), one per line:\n\n-", f"Category: {words}\n{title}:\n*")
+
+
+def spoken(field: str) -> str:
+    """The name of a field in words.
+
+    Example:
+        >>> spoken("agent_reply")
+        'agent reply'
+    """
+    return " ".join(re.sub(r"[_\-]+", " ", field).split())[:60]

@@ -18,7 +18,7 @@ from privdistill.matching.target import NoisyTarget, distinct, exaggerated
 from privdistill.mechanisms.release import FloatArray, Release
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context
-from privdistill.synthesis.form import ends_whole, tidy
+from privdistill.synthesis.form import ends_whole
 from privdistill.synthesis.measurement import PublicMap
 from privdistill.synthesis.panel import Panel
 from privdistill.synthesis.pool import Draft, Form, public_words, steered_drafts
@@ -142,9 +142,9 @@ class Waves:
 
     def proposed(self, texts: Sequence[str], aim: int) -> list[Draft]:
         """Those of some texts that are well formed and new, plain, as drafts for a class."""
-        form, drafts = self._form, []
+        drafts = []
         for text in texts:
-            plain = tidy(text, True, within=form.within, whole_sentences=form.whole_sentences and form.strict)
+            plain = self._form.tidy(text, True)
             if plain is not None and plain.casefold() not in self._seen:
                 self._seen.add(plain.casefold())
                 drafts.append(Draft(plain, aim))
@@ -153,7 +153,7 @@ class Waves:
     def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int) -> list[Draft]:
         """New texts of every class."""
         context, before = self._context, self.sampled
-        wordings = [item_prompts(context.task.describe, word) for word in self._words]
+        wordings = [item_prompts(context.task.describe, word, context.task.fields) for word in self._words]
         written = steered_drafts(
             context.language_model,
             [options[self.count % len(options)] for options in wordings],
@@ -178,7 +178,7 @@ class Waves:
         """Zero-shot texts of the right form; where a prompt said nothing about the class, the teacher's word counts."""
         kept, where = [], []
         for i, draft in enumerate(public):
-            text = tidy(draft.text, True, within=self._form.within, whole_sentences=self._form.whole_sentences)
+            text = self._form.tidy(draft.text, True)
             if text == draft.text and text.casefold() not in self._seen:
                 self._seen.add(text.casefold())
                 kept.append(draft)
@@ -236,7 +236,7 @@ def read_form(context: Context, map_: PublicMap, release: Release, target: Noisy
     """Length limit and sentence ends, from the noised statistic.
 
     Texts of this domain end in sentence marks when the noised presence of such marks is more than half of what one
-    mark in every record would give.
+    mark in every record would give. Where a text has several fields, that says nothing about its end.
     """
     edges = map_.length.edges
     bucket = int(np.searchsorted(np.cumsum(target.lengths), _LENGTH_QUANTILE))
@@ -247,12 +247,13 @@ def read_form(context: Context, map_: PublicMap, release: Release, target: Noisy
     if_all = target.counts.sum() * float(target.lengths @ (1 / np.sqrt(np.maximum(middles, 1.0))))
     marked = float(release.block("tokens")[:, marks].sum())
     tokenizer = context.encoder.tokenizer
-    whole = marked > 0.5 * if_all
+    whole = marked > 0.5 * if_all and not context.task.fields
     return Form(
         max_tokens=limit,
         within=lambda text: len(tokenizer.ids([text])[0]) <= limit,
         whole_sentences=whole,
         may_end=np.array([ends_whole(piece) for piece in context.language_model.pieces]) if whole else None,
+        fields=context.task.fields,
     )
 
 

@@ -23,7 +23,12 @@ _SPECIAL: dict[str, object] = {
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
 }
-_MEANING = {"text": "A synthetic text.", "label": "Its hard label."}
+_MEANING = {
+    "text": "A synthetic text.",
+    "label": "Its hard label.",
+    "rationale": "What a public model wrote about the row.",
+    "step_difficulty": "How much the rationale helps that model, from 0 to 1.",
+}
 
 
 def croissant(statement: PrivacyStatement, *, columns: tuple[str, ...], data_sha256: str, jsonl_sha256: str) -> str:
@@ -37,6 +42,7 @@ def croissant(statement: PrivacyStatement, *, columns: tuple[str, ...], data_sha
     """
     guarantee, declared = statement.guarantee, statement.declarations
     title = f"Synthetic {plain(declared.describe)}" if declared.describe else "Synthetic texts"
+    meaning = _MEANING | {name: f"Part {i} of the text." for i, name in enumerate(declared.fields, start=1)}
     soft = " The column soft_label has one probability a class." if "soft_label" in columns else ""
     document = {
         "@context": _context(),
@@ -72,14 +78,14 @@ def croissant(statement: PrivacyStatement, *, columns: tuple[str, ...], data_sha
                 "field": [
                     {
                         "@type": "cr:Field",
-                        "@id": f"rows/{name}",
-                        "name": name,
-                        "description": meaning,
-                        "dataType": "sc:Text",
+                        "@id": f"rows/{plain(name)}",
+                        "name": plain(name),
+                        "description": meaning[name],
+                        "dataType": "sc:Float" if name == "step_difficulty" else "sc:Text",
                         "source": {"fileObject": {"@id": "rows-parquet"}, "extract": {"column": name}},
                     }
-                    for name, meaning in _MEANING.items()
-                    if name in columns
+                    for name in columns
+                    if name in meaning
                 ],
             }
         ],
