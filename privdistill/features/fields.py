@@ -5,9 +5,10 @@ runs of white space (line ends among them) are folded, so joining is invertible.
 alone; a record with an empty field has none. It does not know files, nor what the fields are called.
 """
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["DIVIDER", "divided", "joined", "plain_field"]
+__all__ = ["DIVIDER", "divided", "joined", "plain_field", "spaced"]
 
 DIVIDER = "=>"
 """Stands between two fields, with a space on either side."""
@@ -49,3 +50,13 @@ def divided(text: str, count: int) -> tuple[str, ...] | None:
         return (text,) if text.strip() else None
     fields = tuple(text.split(_BETWEEN))
     return fields if len(fields) == count and joined(fields) == text else None
+
+
+def spaced(text: str) -> str:
+    """A text as a model wrote it, with one space on either side of each divider.
+
+    Example:
+        >>> spaced("What is owed?=>12 euros")
+        'What is owed? => 12 euros'
+    """
+    return re.sub(rf"\s*{DIVIDER}\s*", _BETWEEN, text)

@@ -18,7 +18,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError, UsageError
-from privdistill.features.fields import DIVIDER
+from privdistill.features.fields import DIVIDER, spaced
 from privdistill.models.adaptation.low_rank import merged, round_maps
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
@@ -162,7 +162,8 @@ class LanguageModel:
             )
             tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, guidance)
             for i, one, finished in zip(batch, tokens, ended, strict=True):
-                out[i] = (self._tokenizer.decode(one, skip_special_tokens=True), finished)
+                text = self._tokenizer.decode(one, skip_special_tokens=True)
+                out[i] = (spaced(text) if fields > 1 else text, finished)
             done += len(batch)
             if progress is not None:
                 progress(done, len(ids))

@@ -18,6 +18,7 @@ from privdistill.corpus.units import plant
 from privdistill.errors import RefusedError, RunError
 from privdistill.examination import refuse_canaries
 from privdistill.features.encoded import TextEncoder
+from privdistill.features.fields import divided
 from privdistill.mechanisms.release import PrivateUnits
 from privdistill.mechanisms.statistic import clean_sum, grid_for
 from privdistill.models import loading
@@ -151,3 +152,16 @@ def test_canaries_do_not_depend_on_the_corpus(models: None, tmp_path: Path) -> N
     assert all(text in WordModel.texts for text, _ in openings)
     assert canary_words(WordModel()) == canary_words(WordModel())
     assert np.all([word.isalpha() for word in canary_words(WordModel())])
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_canaries_in_a_corpus_of_fields_are_records_of_that_form(models, tmp_path: Path, count: int) -> None:
+    path, names = tmp_path / "fields.csv", ("one", "two", "three", "four")[:count]
+    rows = [",".join(f"part {k} of record {i}" for k in range(count)) for i in range(60)]
+    path.write_text("\n".join([",".join(names), *rows]) + "\n")
+    source = Source(path=str(path), fields=names, size=60, canaries=20)
+    config = RunConfig(source=source, synthesis=Synthesis(recipe="passthrough", rows=40))
+    made = pipeline.generate(config, run=tmp_path / "run", ledger=str(tmp_path / "l.sqlite3"), progress=lambda *_: None)
+    envelope = json.loads((made / "private" / "canaries" / "envelope.json").read_bytes())
+    assert all(divided(canary["text"], count) is not None for canary in envelope["canaries"])
+    assert pq.read_table(made / "candidate" / "data.parquet").column_names == ["text", *names, "label"]

@@ -123,3 +123,44 @@ def test_a_missing_unit_value_is_an_error(tmp_path: Path) -> None:
 def test_a_ten_megabyte_record_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("word " * 2_000_000, "x", "p"), ("c d", "x", "q")])
     assert len(load(path).texts[0]) == 10_000_000
+
+
+def load_fields(path: Path, *fields: str) -> Records:
+    return read(path, text_column="text", label_column=None, unit_column=None, fields=fields)
+
+
+def test_fields_make_up_a_text_within_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    rows = [{"who": "p1", "q": "is it\nso => then?", "a": "yes"}, {"a": "no", "q": "why", "who": "p2"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load_fields(path, "q", "a").texts == ("is it so -> then? => yes", "why => no")
+    assert load_fields(path, "a", "q", "who").texts == ("yes => is it so -> then? => p1", "no => why => p2")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_record_with_an_empty_field_is_left_out_by_itself(tmp_path: Path, kind: str) -> None:
+    """Neighbours: with or without that record, all others read the same."""
+    whole = [("one", "good", "p1"), ("two", "bad", "p2")]
+    with_, without = tmp_path / f"with.{kind}", tmp_path / f"without.{kind}"
+    write(with_, [whole[0], ("three", " ", "p3"), whole[1], ("", "good", "p4")])
+    write(without, whole)
+    assert load_fields(with_, "text", "label").texts == load_fields(without, "text", "label").texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"q": SECRET, "b": "x"}], "has no column 'a'"),
+        ([{"q": SECRET, "a": 12}, {"q": "y", "a": 13}], "row 1 of c.jsonl: expected text in column 'a', found int"),
+        (
+            [{"q": SECRET, "a": ""}, {"q": SECRET, "a": "b"}],
+            "in each of the columns 'q', 'a' of c.jsonl, found one record",
+        ),
+    ],
+)
+def test_fields_that_cannot_be_read_end_in_a_sentence_without_record_text(tmp_path: Path, rows, said: str) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(CorpusError, match=said) as caught:
+        load_fields(path, "q", "a")
+    assert SECRET not in str(caught.value)

@@ -6,6 +6,7 @@ import torch
 
 from privdistill.config import Performance
 from privdistill.errors import AssetError
+from privdistill.features.fields import divided
 from privdistill.models.guidance import Guidance
 from privdistill.models.language_model import LanguageModel
 
@@ -136,3 +137,26 @@ def test_texts_end_only_where_they_may(model: LanguageModel) -> None:
     )
     assert all(text.endswith(".") for text, ended in written if ended)
     assert any(ended for _, ended in written)
+
+
+@pytest.mark.parametrize("fields", [2, 3])
+@pytest.mark.parametrize("mark", [False, True])
+def test_a_text_of_fields_is_divided_where_a_field_would_end(
+    model: LanguageModel, fields: int, mark: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a divider of several tokens, and of one that the model may write by itself."""
+    stop, word, other = (_token(model, piece) for piece in ("\n", "a", " the"))
+    if mark:  # let another piece of one token be the divider
+        monkeypatch.setattr("privdistill.models.language_model.DIVIDER", "the")
+        assert model.token_ids(" the") == [other]
+    written = model.sample(
+        ["the garden"] * 30, max_new_tokens=200, rng=np.random.default_rng(0), bias=_only(model, stop, word, other),
+        bias_index=[0] * 30, fields=fields, **_SETTINGS,
+    )  # fmt: skip
+    whole = [" ".join(text.split()) for text, ended in written if ended]
+    assert len(set(whole)) > 10
+    for text in whole:
+        parts = text.split("the") if mark else divided(text, fields)
+        assert parts is not None, text
+        assert len(parts) == fields
+        assert all(part.strip() for part in parts)

@@ -56,3 +56,22 @@ def test_sentence_marks_are_asked_for_only_where_the_domain_has_them() -> None:
     assert ends_whole("Who ?")
     assert ends_whole("「そうだ。」") is False
     assert ends_whole("そうだ。")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "kept"),
+    [
+        ("What is owed? => 12 euros", 2, True),
+        ("What is owed?", 2, False),
+        ("What is owed? => 12 => euros", 2, False),
+        ("What is owed? => 12 => euros", 3, True),
+        ("What is owed? =>", 2, False),
+    ],
+)
+def test_a_text_has_as_many_fields_as_declared(text: str, fields: int, kept: bool) -> None:
+    found = tidy(text, True, within=lambda _: True, whole_sentences=False, fields=fields)
+    assert found == (text if kept else None)
+
+
+def test_a_text_that_was_cut_within_its_last_field_is_dropped() -> None:
+    assert tidy("It is warm. => It is als", False, within=lambda _: True, whole_sentences=False, fields=2) is None

@@ -17,3 +17,11 @@ def test_prompts_end_right_before_an_item_and_differ_by_class() -> None:
             assert ("positive" in prompt) == (words is not None)
             assert "hort movie reviews" in prompt
     assert item_prompts(None, None) == item_prompts("", None)
+
+
+def test_fields_are_shown_by_name_in_every_wording() -> None:
+    for words in (None, "positive"):
+        for prompt in item_prompts("short letters", words, ("question", "agent_reply")):
+            assert "question => agent reply" in prompt
+            assert prompt[-1] in "-*"
+    assert item_prompts("short letters", None, ()) == item_prompts("short letters", None)
