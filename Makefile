@@ -9,7 +9,7 @@ STAMP  := $(shell date -u +%Y%m%dT%H%M%SZ)
 DEMO   := demo/$(STAMP)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench bench-audit bench-ablation bench-distillation bench-dpsgd bench-recipes bench-ledger clean
+.PHONY: help setup demo test check fix bench bench-audit bench-ablation bench-distillation bench-dpsgd bench-rationales bench-recipes bench-ledger clean
 
 help:
 	@echo "make demo    a private synthetic corpus from film reviews: generated, audited, released, verified"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-ledger  the ledger under a crowd and under kill -9"
 	@echo "make bench-dpsgd  held-out likelihood under DP-SGD, the rule beside a sweep, a shortlist, cost of a step (long)"
 	@echo "make bench-distillation  soft labels and several teachers, against using neither (goes on where it stopped)"
+	@echo "make bench-rationales  students with and without rationales, on word problems made by code"
 	@echo "make bench-audit  what the examiner finds, and how often it cries wolf (long; goes on where it stopped)"
 	@echo "make fix     let ruff format and mend what it can"
 
@@ -82,6 +83,9 @@ bench-dpsgd: $(READY)
 
 bench-distillation: $(READY)
 	$(BIN)/python -m benchmarks.distillation $(ARGS)
+
+bench-rationales: $(READY)
+	$(BIN)/python -m benchmarks.rationales $(ARGS)
 
 bench-audit: $(READY)
 	$(BIN)/python -m benchmarks.audit $(ARGS)
