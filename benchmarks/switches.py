@@ -141,7 +141,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("one wave", ((waves, "_WAVES", 1),), writes=True),
     Switch("two waves", ((waves, "_WAVES", 2),), writes=True),
     Switch("no wave: the public pool, chosen", ((waves.Waves, "write", _public_only),), writes=True),
-    Switch("no filter of form", ((pool, "tidy", _as_written), (waves, "tidy", _as_written)), writes=True),
+    Switch("no filter of form", ((pool, "tidy", _as_written),), writes=True),
     # the gradient recipe on a release of its own
     Switch("gradient", recipe="gradient"),
     Switch("gradient, refined by ADMM", recipe="gradient", refinement="admm", against="gradient"),

@@ -107,8 +107,8 @@ def test_a_finished_run_is_committed_and_an_interrupted_one_left_open(
     kinds = [entry.kind for entry in Ledger(ledger).entries()]
     assert kinds == [
         "opened",
-        *("joined", "reserved", "drawn", "committed"),
-        *("joined", "reserved", "drawn"),  # left open: it counts as much, and may be resumed
+        *("joined", "reserved", "drawn", "kept", "committed"),
+        *("joined", "reserved", "drawn", "kept"),  # left open: it counts as much, and may be resumed
     ]
     (source,) = Ledger(ledger).sources()
     assert Ledger(ledger).total(source[0]).attempts == 2
