@@ -51,3 +51,7 @@ def test_it_runs_apart_through_the_command_line(
     assert pq.read_table(in_folder / "run" / "candidate" / "data.parquet").num_rows == 20
     facts = json.loads((in_folder / "run" / "run.json").read_text())["facts"]
     assert len(facts["noised_counts"]) == 2
+    line = [sys.executable, "-m", "privdistill", "gate", "run", "--policy", "public"]
+    done = subprocess.run(line, env=installed, cwd=in_folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 10, "public lists no recipe of another package"
+    assert "'shares'" in done.stdout

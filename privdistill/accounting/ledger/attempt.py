@@ -39,7 +39,7 @@ class Charging:
         """Nothing is said yet; `begun` is that of a resumed run."""
         self._reserve, self._draw, self._keep = reserve, draw, keep
         self._drawn = dict(begun.drawn) if begun is not None else {}
-        self._noted = begun.kept if begun is not None else frozenset()
+        self._noted = set(begun.kept) if begun is not None else set()
         self.reserved = begun is not None
 
     def __call__(self, record: MechanismRecord) -> None:
@@ -67,6 +67,7 @@ class Charging:
             MechanismError: it is not charged, or was drawn with other parameters.
         """
         self._drawn_before(record)
+        self._noted.discard(record.name)  # handed out now; to ask again is to draw again, which the ledger refuses
         self._keep(record.name)
 
     def _drawn_before(self, record: MechanismRecord) -> bool:
