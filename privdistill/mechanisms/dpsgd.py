@@ -25,6 +25,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 
 from privdistill.errors import MechanismError
+from privdistill.mechanisms.ghost import Ghost
 from privdistill.mechanisms.release import FloatArray, IntArray, MechanismRecord
 
 __all__ = ["Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
@@ -105,18 +106,24 @@ def poisson_sample(units: int, sample_rate: float) -> IntArray:
 
 
 def clip_and_sum(
-    module: torch.nn.Module, loss: Loss, spans: Spans, max_grad_norm: float, filled: int | None = None
+    module: torch.nn.Module,
+    loss: Loss,
+    spans: Spans,
+    max_grad_norm: float,
+    filled: int | None = None,
+    *,
+    ghost: bool = False,
 ) -> list[torch.Tensor]:
     """The un-noised sum over units of clipped gradients, one tensor a parameter: private, for tests only.
 
     Unit: one span. Adjacency: add or remove one span.
     Sensitivity: changes by at most `max_grad_norm` in L2 over all parameters together.
     """
-    wrapped = _wrapped(module)
-    optimizer = _optimizer(torch.optim.SGD(_trained(wrapped), lr=1.0), max_grad_norm, noise_multiplier=1.0)
-    _backward(wrapped, loss, spans, filled)
+    watched = _watched(module, ghost)
+    optimizer = _optimizer(torch.optim.SGD(_trained(watched.module), lr=1.0), max_grad_norm, noise_multiplier=1.0)
+    watched.backward(loss, spans, filled, optimizer)
     optimizer.clip_and_accumulate()
-    wrapped.remove_hooks()
+    watched.remove_hooks()
     return [parameter.summed_grad for parameter in optimizer.params]
 
 
@@ -129,6 +136,7 @@ def train_privately(
     make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
     after_step: Callable[[int], None] = lambda step: None,
     passes: Callable[[Spans], Iterable[Spans]] | None = None,
+    ghost: bool = False,
 ) -> None:
     """Train the parameters of `module` that require a gradient, in place. Every iterate may be released.
 
@@ -147,14 +155,16 @@ def train_privately(
         after_step: told how many steps are done; may copy the parameters.
         passes: cuts a batch into what goes through the module at once, for losses that need equal shapes; units whose
             loss is a constant may be left out. None: whole units in the order of the corpus.
+        ghost: clip without one gradient per unit in memory (`mechanisms.ghost`): weights of linear maps alone, and
+            units of one record.
 
     Raises:
         MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
     """
-    wrapped = _wrapped(module)
+    watched = _watched(module, ghost)
     try:
         optimizer = _optimizer(
-            make_optimizer(_trained(wrapped)),
+            make_optimizer(_trained(watched.module)),
             schedule.max_grad_norm,
             noise_multiplier=schedule.noise_multiplier,
             expected_batch_size=schedule.expected_batch_size,
@@ -164,19 +174,73 @@ def train_privately(
             parts = list(passes(drawn) if passes else _passes(drawn, schedule.records_per_pass)) or [[]]
             for part in parts:
                 optimizer.zero_grad(set_to_none=True)
-                _backward(wrapped, loss, part, schedule.records_per_pass)
+                watched.backward(loss, part, schedule.records_per_pass, optimizer)
                 optimizer.signal_skip_step(do_skip=part is not parts[-1])
                 optimizer.step()
             after_step(step + 1)
         optimizer.zero_grad(set_to_none=True)
     finally:
-        wrapped.remove_hooks()
+        watched.remove_hooks()
 
 
-def _wrapped(module: torch.nn.Module) -> Any:
-    from opacus import GradSampleModule
+def _watched(module: torch.nn.Module, ghost: bool) -> "_PerUnit | _Ghostly":
+    return _Ghostly(module) if ghost else _PerUnit(module)
 
-    return GradSampleModule(module, loss_reduction="sum")
+
+class _PerUnit:
+    """One gradient per unit, by Opacus' hooks; Opacus' optimizer clips them."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        from opacus import GradSampleModule
+
+        self.module: Any = GradSampleModule(module, loss_reduction="sum")
+
+    def backward(self, loss: Loss, spans: Spans, filled: int | None, optimizer: Any) -> None:
+        del optimizer
+        _backward(self.module, loss, spans, filled)
+
+    def remove_hooks(self) -> None:
+        self.module.remove_hooks()
+
+
+class _Ghostly:
+    """The same clipped sum without one gradient per unit; the optimizer is handed the sum."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+        self._ghost = Ghost(module)
+
+    def backward(self, loss: Loss, spans: Spans, filled: int | None, optimizer: Any) -> None:
+        if any(high - low != 1 for low, high in spans):
+            raise MechanismError("ghost clipping is for units of one record; nothing is released, please report this")
+        records = np.array([low for low, _ in spans], dtype=np.int64)
+        self._ghost.forget()
+        if records.size:
+            _losses(self.module, loss, records).sum().backward()  # type: ignore[no-untyped-call]
+        sums = self._ghost.clipped_sums(records.size, filled, optimizer.max_grad_norm)
+        self._ghost.forget()
+        if [id(one) for one in optimizer.params] != [id(one) for one in self._ghost.weights]:
+            raise MechanismError("what is clipped is not what is trained; nothing is released, please report this")
+        for parameter in optimizer.params:
+            parameter.grad = None  # what autograd summed was not clipped
+            parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # Opacus asks that there is one
+        optimizer.clip_and_accumulate = partial(_accumulate, optimizer, sums)
+
+    def remove_hooks(self) -> None:
+        self._ghost.remove_hooks()
+
+
+def _accumulate(optimizer: Any, sums: Sequence[torch.Tensor]) -> None:
+    """Add the clipped sum of one pass to those of the passes before."""
+    for parameter, clipped in zip(optimizer.params, sums, strict=True):
+        parameter.summed_grad = clipped if parameter.summed_grad is None else parameter.summed_grad + clipped
+
+
+def _losses(module: torch.nn.Module, loss: Loss, records: IntArray) -> torch.Tensor:
+    losses = loss(module, records)
+    if losses.shape != (records.size,):
+        raise MechanismError("expected one loss a record; nothing is released, please report this")
+    return losses
 
 
 def _optimizer(
@@ -215,9 +279,7 @@ def _backward(module: torch.nn.Module, loss: Loss, spans: Spans, filled: int | N
     """Leave one finite gradient per unit in `grad_sample` of every trained parameter, (units, ...)."""
     records = np.concatenate([np.arange(low, high) for low, high in spans]) if spans else np.zeros(0, np.int64)
     if records.size:
-        losses = loss(module, records)
-        if losses.shape != (records.size,):
-            raise MechanismError("expected one loss a record; nothing is released, please report this")
+        losses = _losses(module, loss, records)
         with warnings.catch_warnings():  # features need no gradient, and nothing here rests on theirs
             warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
             losses.sum().backward()  # type: ignore[no-untyped-call]

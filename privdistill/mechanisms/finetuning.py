@@ -12,7 +12,7 @@ It does not know epsilon, delta, who asked, or what is written with the adapted 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import TokenSequence, token_sequence
 from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
 from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
+from privdistill.mechanisms.ghost import is_cheaper
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
 from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
@@ -36,6 +37,8 @@ __all__ = ["TailLoss", "make_sequences", "release_adapter"]
 
 _COPIES = 1.3
 """Gradients of all parameters, and room for those of one parameter to be gathered by unit."""
+_GHOSTLY_COPIES = 12
+"""Trained numbers, a copy of them, their sum, its noise, and what Adam and a checkpoint keep of them."""
 
 
 class _Kept(NamedTuple):
@@ -210,7 +213,8 @@ def release_adapter(
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     head = Head.of(tail.head, tail.head_bias, shortlist)
     cells = sum(matrix.numel() for matrix in matrices.values())
-    _require_memory(cells)
+    ghost = _ghostly(request, units, model, matrices)
+    _require_memory(cells, ghost)
     record = schedule.record(request.name, cells)
     found = checkpoints.load(request, schedule)
     if found is None:
@@ -220,7 +224,7 @@ def release_adapter(
         _restore(matrices, found)
     if found is None or found.steps < schedule.steps:
         loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
-        _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress)
+        _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress, ghost)
     return Release(
         payload={name: matrix.detach().numpy().astype(np.float64) for name, matrix in matrices.items()},
         noise={"step": noise_multiplier * request.max_grad_norm / schedule.expected_batch_size},
@@ -239,6 +243,7 @@ def _train(
     kept: Callable[[], None],
     found: Checkpoint | None,
     progress: Callable[[str, int, int], None],
+    ghost: bool,
 ) -> None:
     done = 0 if found is None else found.steps
     adam: list[torch.optim.Adam] = []
@@ -272,12 +277,28 @@ def _train(
         make_optimizer=make_optimizer,
         after_step=after_step,
         passes=loss.passes,
+        ghost=ghost,
     )
 
 
-def _require_memory(cells: int) -> None:
-    """Refuse before anything is charged what would be killed half-way: each row of a pass has gradients of its own."""
-    needed = ROWS * cells * 4 * _COPIES
+def _ghostly(
+    request: FinetuneRequest, units: PrivateUnits, model: TunableModel, matrices: Mapping[str, torch.Tensor]
+) -> bool:
+    """Whether sums are clipped without one gradient per record: where that takes less, by public numbers alone.
+
+    A unit of several records is clipped as a whole, which needs its gradient.
+    """
+    prompt = max((len(model.token_ids(text)) for one in request.prompts for text in one), default=0)
+    positions = padded_length(prompt + padded_length(request.max_tokens + 1))
+    return units.contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
+
+
+def _require_memory(cells: int, ghost: bool) -> None:
+    """Refuse before anything is charged what would be killed half-way.
+
+    Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision.
+    """
+    needed = 4 * cells * (_GHOSTLY_COPIES if ghost else ROWS * _COPIES)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise ConfigError(

@@ -1,0 +1,145 @@
+"""Ghost clipping: the clipped sum over units of their gradients, without one gradient per unit in memory.
+
+The gradient of a linear map for one record is GᵀA: A (T, in) are its inputs, G (T, out) the slopes of its outputs. Its
+squared norm is the sum of all cells of (AAᵀ) ∘ (GGᵀ), and T is a few dozen where in times out is a million (Goodfellow
+2015, arXiv:1510.01799; Li, Tramèr, Liang & Hashimoto 2022, arXiv:2110.05679, section 4). Inputs and slopes are kept, so
+the clipped sum is one more product and the backward pass runs once (Bu, Wang, Zha & Karypis 2023, arXiv:2210.00038). A
+second backward pass over scaled losses, as in Opacus' fast gradient clipping, would scale before bfloat16 rounds, and
+what comes out could exceed the bound that was computed.
+
+The squared norm is a sum of terms that may cancel, so single precision can fall short of it. What it can fall short by
+is added: the bound holds at the price of a gradient that is clipped a little more than it had to be.
+
+It does not know noise, sampling, what is trained, nor whether any other way would be cheaper: `is_cheaper` is asked by
+the caller.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from privdistill.errors import MechanismError
+
+__all__ = ["Ghost", "is_cheaper"]
+
+_SLACK = 1e-4
+"""Rounding error of a squared norm over the square of what all positions could add up to: two inner products in single
+precision are off by at most 2e-7 times their length each, pairwise summation far less (a test plants cancellation)."""
+_TINY = 1e-6
+"""Added to norms before dividing, as Opacus does."""
+
+
+class _Seen(NamedTuple):
+    """One linear map in one pass."""
+
+    inputs: torch.Tensor  # (B, T, in)
+    slopes: torch.Tensor  # (B, T, out)
+
+
+class Ghost:
+    """Watches the trained linear maps of a module."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        """Hook every trained map.
+
+        Raises:
+            MechanismError: something else than the weight of a linear map is trained.
+        """
+        self._maps = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
+        self._maps = [part for part in self._maps if part.weight.requires_grad]
+        known = {id(part.weight) for part in self._maps}
+        if {id(one) for one in module.parameters() if one.requires_grad} != known or len(known) != len(self._maps):
+            raise MechanismError("ghost clipping is for weights of linear maps alone; nothing is released")
+        self._seen: dict[int, _Seen] = {}
+        self._handles = [part.register_forward_hook(self._watch) for part in self._maps]
+
+    @property
+    def weights(self) -> list[torch.Tensor]:
+        """What is trained, in the order of the module."""
+        return [part.weight for part in self._maps]
+
+    def forget(self) -> None:
+        """Before each pass."""
+        self._seen.clear()
+
+    def remove_hooks(self) -> None:
+        """Leave the module as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._seen.clear()
+
+    def clipped_sums(self, records: int, filled: int | None, max_grad_norm: float) -> list[torch.Tensor]:
+        """Sum over the first `records` rows of the last pass of their clipped gradients, one (out, in) a map.
+
+        Unit: one row. Adjacency: add or remove one row.
+        Sensitivity: `max_grad_norm` in L2 over all maps together; a row with a number that is not finite adds nothing.
+
+        Args:
+            records: how many rows count.
+            filled: how many rows the pass was filled up to, if any.
+            max_grad_norm: L2 bound of one row's gradient.
+
+        Raises:
+            MechanismError: a map saw no slopes, or not one for each row.
+        """
+        if not records:
+            return [torch.zeros_like(part.weight) for part in self._maps]
+        seen = [self._of(part, records, filled) for part in self._maps]
+        squares = torch.stack([_largest_square(*one) for one in seen]).sum(dim=0)  # (B,)
+        fine = torch.isfinite(squares)
+        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0)  # (B,)
+        return [_sum(one, factors, fine) for one in seen]
+
+    def _watch(self, part: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if not torch.is_grad_enabled():  # the first pass of a layer that is computed twice
+            return
+        held = _in_rows(inputs[0].detach())
+
+        def arrived(slopes: torch.Tensor) -> None:
+            if id(part) in self._seen:
+                raise MechanismError("a trained map was used twice in one pass; nothing is released")
+            self._seen[id(part)] = _Seen(held, _in_rows(slopes.detach()))
+
+        output.register_hook(arrived)  # type: ignore[no-untyped-call]
+
+    def _of(self, part: torch.nn.Module, records: int, filled: int | None) -> _Seen:
+        found = self._seen.get(id(part))
+        if found is None or not len(found.inputs) == len(found.slopes) in (records, filled):
+            raise MechanismError("a trained map saw no slopes of its own for each record; nothing is released")
+        return _Seen(found.inputs[:records].float(), found.slopes[:records].float())
+
+
+def is_cheaper(shapes: Iterable[Sequence[int]], positions: int) -> bool:
+    """Whether inputs and slopes of one record take less room than its gradients.
+
+    Args:
+        shapes: (out, in) of each trained weight.
+        positions: most positions of a record, a public number: the choice must not depend on records.
+    """
+    cells, sides = 0, 0
+    for outside, inside in shapes:
+        cells, sides = cells + outside * inside, sides + outside + inside
+    return positions * sides < cells
+
+
+def _in_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """(B, T, width) of (B, width) or (B, ..., width)."""
+    return tensor.reshape(len(tensor), -1, tensor.shape[-1])
+
+
+def _largest_square(inputs: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+    """Squared norms (B,) of the gradients of one map, as large as they could be, rounding considered."""
+    alike = inputs @ inputs.transpose(1, 2)  # (B, T, T)
+    alike *= slopes @ slopes.transpose(1, 2)
+    reach = (inputs.norm(dim=2) * slopes.norm(dim=2)).sum(dim=1)  # (B,)
+    largest: torch.Tensor = alike.sum(dim=(1, 2)).clamp(min=0.0) + _SLACK * reach.square()
+    return largest
+
+
+def _sum(seen: _Seen, factors: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+    """(out, in)."""
+    keep: Any = fine[:, None, None]
+    slopes = torch.where(keep, seen.slopes, 0.0) * factors[:, None, None]
+    inputs = torch.where(keep, seen.inputs, 0.0)
+    return slopes.flatten(0, 1).T @ inputs.flatten(0, 1)
