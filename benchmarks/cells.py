@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from benchmarks.corpora import Corpus
 from benchmarks.quality import circumstances, configured, recorded
 from benchmarks.sharing import SharedModels
+from benchmarks.trained import Overheard, overheard
 from privdistill import pipeline
 from privdistill.config import Performance, RunConfig
 from privdistill.errors import PrivdistillError
@@ -28,10 +29,12 @@ from privdistill.evaluation.students import STUDENTS
 from privdistill.evaluation.students.static import StaticEncoder
 from privdistill.evaluation.subsets import Sample, proportional
 from privdistill.evaluation.trials import Bench
+from privdistill.models.loading import Models
 
 __all__ = ["Cell", "CorpusBench", "Store"]
 
 STUDENT_NAMES = ("words", "encoder", "static")
+_LIKELIHOOD_TEXTS = 128
 _TRAIN_SIDE = 0.7
 
 
@@ -117,8 +120,9 @@ class CorpusBench:
         """Generate once and train the students on it."""
         with (
             tempfile.TemporaryDirectory() as place,
-            self._shared.of(cell.generation),
+            self._shared.of(cell.generation) as models,
             recorded("fit_teacher") as teachers,
+            overheard() as heard,
         ):
             folder = Path(place)
             self.corpus.write(folder / "private.csv")
@@ -138,6 +142,7 @@ class CorpusBench:
             seconds = time.monotonic() - start
             table = pq.read_table(run / "candidate" / "data.parquet", columns=["text", "label"]).to_pydict()
             claim = json.loads((run / "candidate" / "claim.json").read_text())
+            trained = self._trained(heard, models, cell.rows)
         made = self._sample(list(zip(table["text"], table["label"], strict=True)))
         return self._outcome(
             cell,
@@ -148,7 +153,16 @@ class CorpusBench:
             seconds=round(seconds, 1),
             epsilon_claimed=claim["epsilon"],
             chosen=claim["recipe"],
+            **trained,
         )
+
+    def _trained(self, heard: Overheard, models: Models, rows: int) -> dict[str, Any]:
+        """Of a recipe that trains the language model: likelihood of test texts, and its texts without any choice."""
+        likelihood = heard.likelihood(self.corpus, models, _LIKELIHOOD_TEXTS)
+        if likelihood is None:
+            return {}
+        sampled = self._sample(heard.sampled[:rows])
+        return {"likelihood": likelihood, "sampled": {"rows": len(sampled), "scores": self._scores(sampled)}}
 
     def peer(self, name: str, rows: Sequence[tuple[str, str]], facts: Mapping[str, Any]) -> dict[str, Any]:
         """What another tool made, measured like our own."""

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.corpora import load
-from benchmarks.dpsgd import _request, _units, spread
 from benchmarks.quality import circumstances
+from benchmarks.trained import as_units, request_for, spread
 from privdistill.config import Performance, Synthesis
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
 from privdistill.mechanisms.finetuning import TailLoss, make_sequences
@@ -79,10 +79,10 @@ def measure(given: argparse.Namespace, kept: dict[str, Any]) -> Iterator[dict[st
         kept["pool"] = [draft.text for draft in written]
         yield kept
     pool = [Draft(text, 0) for text in kept["pool"]]
-    request = _request(corpus, models, given, float(given.records), 1.0)
+    request = request_for(corpus, models, given.layers, given.rank, float(given.records))
     tail = Tail(model.network, request.layers, request.rank)
     whole = Head.of(tail.head, tail.head_bias, None)
-    read = [(rows, *_units(rows, models)) for rows in (private, test)]
+    read = [(rows, *as_units(rows, models)) for rows in (private, test)]
     trained, judged = (TailLoss(tail, whole, make_sequences(*one[1:], request, model)) for one in read)
     held = np.concatenate(read[1][2].tokens)
     values: dict[str, list[float]] = kept.setdefault("values", {})

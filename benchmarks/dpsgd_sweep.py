@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks.corpora import Corpus, load, names
-from benchmarks.dpsgd import _request, _units, spread
 from benchmarks.quality import circumstances
+from benchmarks.trained import as_units, request_for, spread
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
@@ -71,11 +71,10 @@ class Stand:
     def __init__(self, corpus: Corpus, models: Models, given: argparse.Namespace) -> None:
         """Choose texts by a fixed draw and compute what every setting shares."""
         self._given = given
-        rate, _ = finetune.schedule_for(given.size)
-        self.request = _request(corpus, models, given, rate * given.size, rate)
+        self.request = request_for(corpus, models, given.layers, given.rank, float(given.size))
         self.tail = Tail(models.language_model.network, given.layers, given.rank)
         rows = [corpus.private[i] for i in np.random.default_rng(0).permutation(len(corpus.private))]
-        units, encoded = _units(rows, models)
+        units, encoded = as_units(rows, models)
         sequences = make_sequences(units, encoded, self.request, models.language_model)
         lengths = [0 if one is None else _length(one) for one in sequences]
         # One shape, so that a batch fills its passes and the sweep costs minutes.

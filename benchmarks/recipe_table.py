@@ -85,6 +85,7 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
                 out.append(f"| {name}{count} | {' | '.join(cells[: max(len(epsilons), 1)])} | |")
         out.append("")
     out += _teachers(own, corpus, rows, epsilons)
+    out += _trained(own, corpus, rows)
     out += _beaten(own, corpus, rows)
     out += [
         f"* {line['recipe']}, epsilon {line['epsilon']:g}: {line['status']}: {line['reason']}"
@@ -103,6 +104,30 @@ def _teachers(lines: Sequence[Line], corpus: str, rows: int, epsilons: Sequence[
             shown = ", ".join(f"{mean(found):.3f} at epsilon {e:g}" for e, found in cells.items() if found)
             out.append(f"* the DP teacher of {recipe} itself: {shown}")
     return out
+
+
+def _trained(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
+    """Of recipes that train the language model: likelihood of real test text, and their texts without any choice."""
+    out = []
+    found = [
+        line for line in latest(lines) if (line["corpus"], line["rows"]) == (corpus, rows) and "likelihood" in line
+    ]
+    for line in sorted(found, key=lambda line: (line["recipe"], line["epsilon"], line["generation"])):
+        said, sampled = line["likelihood"], line["sampled"]
+        gain, (before, after) = said["gain_per_token"], said["perplexity"]
+        students = ", ".join(f"{_TITLES[name]} {_interval(sampled, name, line['metric'])}" for name in _TITLES)
+        out.append(
+            f"* the model that {line['recipe']} trained at epsilon {line['epsilon']:g}: perplexity of {gain['n']} real "
+            f"test texts {before:.1f} before, {after:.1f} after; {gain['mean']:+.3f} ± "
+            f"{1.96 * gain['standard_error']:.3f} nats a token (95 %, paired by text). "
+            f"As sampled, {sampled['rows']} rows, nothing chosen: {students}"
+        )
+    return out
+
+
+def _interval(line: Line, student: str, metric: str) -> str:
+    value, low, high = line["scores"][student][metric]
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
@@ -129,5 +154,5 @@ def _shown(lines: Sequence[Line], student: str) -> str:
         return "; ".join(sorted({line["status"] for line in lines})) or ""
     if len(found) > 1:
         return f"{mean(found):.3f} ± {stdev(found):.3f} ({len(found)})"
-    value, low, high = next(line["scores"][student][line["metric"]] for line in lines if line["status"] == "done")
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    done = next(line for line in lines if line["status"] == "done")
+    return _interval(done, student, done["metric"])

@@ -14,6 +14,7 @@ from benchmarks.recipe_table import markdown
 from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedModels
 from privdistill.config import Performance, Synthesis
 from privdistill.models.loading import load_models
+from privdistill.recipes import finetune
 from tests.conftest import toy_rows
 from tests.privdistill.mechanisms.conftest import ToySentences
 
@@ -96,7 +97,7 @@ def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
 
 
 def test_cells_and_references_run_once_on_shared_models(
-    tiny_encoder: Path, tiny_language_model: Path, tmp_path: Path
+    tiny_encoder: Path, tiny_language_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way on tiny models: a floor, two ceilings, one cell of a real recipe, nothing twice."""
     rows = toy_rows(240, seed=0)
@@ -120,6 +121,15 @@ def test_cells_and_references_run_once_on_shared_models(
     assert made["real, train side"]["scores"]["words"]["accuracy"][0] > 0.9
     assert made["real, train side"]["trained_rows"] == 126
     assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines(), lambda *given: "distribution")
+    assert "likelihood" not in made["distribution"]
+    monkeypatch.setattr(finetune, "_LAYERS", 1)  # the tiny model has two
+    tuned = bench.cell(Cell("toys", "finetune", 8.0, 12, 0))
+    assert tuned["status"] == "done", tuned.get("reason")
+    assert tuned["likelihood"]["gain_per_token"]["n"] == 60
+    assert tuned["likelihood"]["perplexity"][0] != tuned["likelihood"]["perplexity"][1], "training changed the model"
+    assert 0 < tuned["sampled"]["rows"] <= 12
+    said = markdown([*store.lines(), tuned], lambda *given: "distribution")
+    assert "the model that finetune trained at epsilon 8: perplexity of 60 real test texts" in said
     from privdistill.models import loading
 
     assert loading.load_models is load_models, "the pipeline has its own loader back"
