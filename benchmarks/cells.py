@@ -186,6 +186,7 @@ class CorpusBench:
             "code": {"commit": commit(), "versions": around["versions"]},
             "date": around["date"],
             "machine": f"{around['processor']}, {around['cores']} cores",
+            "pool_factor": self._performance.pool_factor,
             **more,
         }
 

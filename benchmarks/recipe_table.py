@@ -43,6 +43,7 @@ def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> s
     machines = sorted({line["machine"] for line in lines})
     commits = sorted({line["code"]["commit"] for line in lines})
     versions = sorted({", ".join(f"{k} {v}" for k, v in line["code"]["versions"].items()) for line in lines})
+    factors = sorted({f"{line['pool_factor']:g}" for line in lines if line.get("pool_factor")})
     first, last = min(line["date"] for line in lines), max(line["date"] for line in lines)
     out = [
         "# Recipes beside each other",
@@ -54,6 +55,11 @@ def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> s
         "Several generations: mean ± standard deviation. One generation: the 95 % interval over test records (Wilson;",
         "bootstrap for balanced accuracy), which does not say how generations differ. Public texts of one generation",
         "are shared by all of its cells, so cells are paired. `auto is` names the recipe that `auto` stands for.",
+        *(
+            [f"Candidates a row: {', '.join(factors)}. A run by default writes more, and does better for it."]
+            if factors
+            else []
+        ),
         "",
     ]
     for corpus, rows in sorted({(line["corpus"], line["rows"]) for line in lines}):

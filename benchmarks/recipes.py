@@ -20,7 +20,8 @@ from privdistill.config import Performance, Synthesis
 from privdistill.recipes.registry import recipe_names
 
 _RESULTS = Path(__file__).parent / "results"
-_ROWS = 500
+_ROWS = 200
+_POOL_FACTOR = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: argparse.Namespace, store: Store) -> None:
-    performance = Performance(batch_size=256)
+    performance = Performance(batch_size=256, pool_factor=given.pool_factor)
     end = time.monotonic() + 60 * given.minutes
     shared = SharedModels(Synthesis(), performance)
     benches = {}
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipes", nargs="+", default=None, metavar="NAME", help="default: every registered one")
     parser.add_argument("--epsilons", nargs="+", type=float, default=[8.0, 1.0, 4.0, 2.0])
     parser.add_argument("--rows", type=int, default=_ROWS)
+    parser.add_argument("--pool-factor", type=float, default=_POOL_FACTOR, help="candidates a row; a run writes more")
     parser.add_argument("--generations", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=90.0, help="start no further cell after so long")
     parser.add_argument("--fresh", action="store_true", help="run again what another commit has made")

@@ -121,7 +121,11 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("classes as counted", ((distribution, "tempered", _as_counted),)),
     Switch("balanced classes", ((distribution, "quotas", _balanced),)),
     Switch("any rows of the class", ((distribution, "select", _any_rows),)),
-    Switch("no student's answers in the choice", ((selection, "_ANSWER_WEIGHT", 0.0),)),
+    Switch("no students in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 0.0}),)),
+    Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 12.0}),)),
+    Switch(
+        "no student of embeddings in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 50.0, "embeddings": 0.0}),)
+    ),
     Switch("no embeddings in the choice", ((selection, "_MOMENT_WEIGHT", 0.0),)),
     Switch("no contrast in the choice", ((selection, "exaggerated", _unchanged),)),
     Switch("soft labels, temperature 0.5", temperature=0.5),

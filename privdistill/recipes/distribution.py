@@ -47,7 +47,7 @@ __all__ = [
 
 STATISTIC = "statistic"
 """Plan name of the one statistic."""
-_POOL_FACTOR = 4.0
+_POOL_FACTOR = 6.0
 """Candidates written per row, when the performance settings do not say otherwise."""
 _PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48

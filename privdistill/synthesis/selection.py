@@ -3,14 +3,14 @@
 Everything it looks at is synthetic or already noised. It does not know private text, nor how candidates were written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from privdistill.matching.answers import Answers, likenesses
 from privdistill.matching.herding import Herd
+from privdistill.matching.student_weights import StudentWeights, pool_weights, word_features
 from privdistill.matching.target import NoisyTarget, exaggerated
 from privdistill.mechanisms.release import FloatArray
 from privdistill.synthesis.near_duplicates import NearDuplicates
@@ -21,8 +21,9 @@ IntArray = npt.NDArray[np.int64]
 
 _MOMENT_WEIGHT = 4.0
 _LENGTH_WEIGHT = 4.0
-_ANSWER_WEIGHT = 4.0
-"""Of the student's answers against the distance to the target; chosen on the holdout side of film reviews."""
+_STUDENT_WEIGHTS = {"words": 50.0, "embeddings": 12.0}
+"""Of what students would learn against the distance to the target; chosen on the holdout sides of film reviews and TREC
+questions at epsilon 8."""
 _AGREEMENT_BONUS = 0.3
 """What agreement of prompt and teacher is worth, in units of a typical squared feature norm."""
 
@@ -92,7 +93,8 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
     """Rows whose word, embedding and length statistics match the noised ones, and that teach what the teacher knows.
 
     A candidate stands for the class its teacher sees; those that were also written for it are preferred. Classes take
-    turns, so that the answers of a student of all rows so far can be brought towards the teacher's with each. When a
+    turns, so that what students of all rows so far would learn can be brought towards what the whole pool, labelled by
+    the teacher, would teach them. When a
     class has too few, the candidates left over that are likeliest to be of it fill its quota; those that teachers
     dispute are looked at only then.
 
@@ -109,20 +111,20 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
     labels: list[int] = []
     groups = [_Group.of(candidates, target, k) for k in range(len(wanted))]
     shares = np.asarray(wanted, dtype=np.float64) / max(sum(wanted), 1)
-    answers = _answers(candidates, [group.members for group in groups], shares) if len(wanted) > 1 else None
+    students = list(_students(candidates, [group.members for group in groups], shares)) if len(wanted) > 1 else []
     while open_ := [k for k, group in enumerate(groups) if len(group.herd.taken) < wanted[k] and group.herd]:
         k = min(open_, key=lambda k: len(groups[k].herd.taken) / wanted[k])
         group = groups[k]
-        # The correlation moves by about one over the number of rows: scaled by it, both parts stay of one size.
-        taught = 0.0 if answers is None else answers.correlations(k) * 2 * (len(chosen) + 1)
-        best = group.herd.best(-_ANSWER_WEIGHT * group.typical * taught)
+        # A correlation moves by about one over the number of rows: scaled by it, all parts stay of one size.
+        scale = 2 * (len(chosen) + 1) * group.typical
+        best = group.herd.best(-scale * sum((worth * one.correlations(k) for worth, one in students), start=0.0))
         i = int(group.members[best])
         if not seen.add(candidates.texts[i]):
             group.herd.refuse(best)
             continue
         group.herd.take(best)
-        if answers is not None:
-            answers.choose(k, best)
+        for _, one in students:
+            one.choose(k, best)
         chosen.append(i)
         labels.append(k)
     return filled(candidates, wanted, chosen, labels, seen)
@@ -145,12 +147,16 @@ class _Group:
         return cls(members, Herd(features, aim, _AGREEMENT_BONUS * typical * agreed), typical)
 
 
-def _answers(candidates: Candidates, members: Sequence[IntArray], shares: FloatArray) -> Answers | None:
-    """What a student of words would answer on the pool."""
+def _students(
+    candidates: Candidates, members: Sequence[IntArray], shares: FloatArray
+) -> Iterator[tuple[float, StudentWeights]]:
+    """Students of words and of embeddings, and what each counts."""
     if not candidates.texts:
-        return None
-    table, probes = likenesses(candidates.texts)
-    return Answers(table, members, candidates.probabilities[probes], shares)
+        return
+    views = {"words": word_features(candidates.texts), "embeddings": candidates.means - candidates.means.mean(axis=0)}
+    for name, features in views.items():
+        wanted = pool_weights(features, candidates.probabilities)
+        yield _STUDENT_WEIGHTS[name], StudentWeights(features, members, wanted, shares)
 
 
 def filled(
