@@ -163,6 +163,8 @@ class Performance(_Frozen):
         dtype: compute type of the language model; `auto` takes bfloat16 where the processor has it.
         gradient_checkpointing: recipe `finetune` computes each trained layer once more instead of keeping what it held:
             less memory, more time, the same gradients.
+        device_map: where the language model lies: `cpu`, in the processor's memory; `auto`, spread over accelerators,
+            memory and disk as they have room (by accelerate), for models that fit into no single one.
         threads: None: all cores.
     """
 
@@ -170,6 +172,7 @@ class Performance(_Frozen):
     batch_size: Annotated[int, Field(ge=1)] = 256
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     gradient_checkpointing: bool = False
+    device_map: Literal["cpu", "auto"] = "cpu"
     threads: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -183,6 +186,17 @@ class RunConfig(_Frozen):
 
     @model_validator(mode="after")
     def _explained(self) -> "RunConfig":
+        whole = {
+            "8-bit base weights": self.synthesis.base_weights != "full",
+            f"refinement {self.synthesis.refinement}": self.synthesis.refinement != "none",
+            "rationales": self.synthesis.rationales,
+            "recipe finetune": self.synthesis.recipe == "finetune",
+        }
+        for name, asked in whole.items():
+            if asked and self.performance.device_map == "auto":
+                raise ValueError(
+                    f"{name} needs the whole language model in the processor's memory; use device_map cpu, or drop it"
+                )
         if self.synthesis.rationales and not self.source.fields:
             raise ValueError(
                 "rationales explain how the last field follows from the others; declare fields, e.g. prompt,response"

@@ -240,6 +240,14 @@ def _spec_options(
             help="Recipe finetune computes trained layers twice instead of keeping them: less memory (default: no).",
         ),
     ] = None,
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SPEED,
+            metavar="cpu|auto",
+            help="Where the language model lies: auto spreads it over accelerators, memory and disk (default: cpu).",
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(rich_help_panel=_SPEED, help="Threads (default: all cores).")] = None,
     config: ConfigFile = None,
 ) -> Spec:
@@ -277,6 +285,7 @@ def _spec_options(
             "performance.batch_size": batch_size,
             "performance.dtype": dtype,
             "performance.gradient_checkpointing": gradient_checkpointing,
+            "performance.device_map": device_map,
             "performance.threads": threads,
             "ledger": ledger,
         },

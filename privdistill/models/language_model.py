@@ -7,7 +7,9 @@ or GGUF, never pickles, and no remote code runs.
 It does not know what the text is for, nor where a bias comes from.
 """
 
+import atexit
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from privdistill.config import Performance
-from privdistill.errors import AssetError, UsageError
+from privdistill.errors import AssetError, ConfigError, UsageError
 from privdistill.features.fields import DIVIDER, spaced
 from privdistill.models.adaptation.low_rank import merged, round_maps
 from privdistill.models.encoder import bfloat16_is_fast
@@ -56,6 +58,8 @@ class LanguageModel:
         self._batch_size = batch_size
         self._heads: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._stop = self._stop_tokens()  # (V,) bool
+        first = model.get_input_embeddings().weight.device
+        self._entry = torch.device("cpu") if first.type == "meta" else first  # of offloaded weights, hooks take care
 
     @classmethod
     def load(
@@ -73,6 +77,7 @@ class LanguageModel:
         logging.disable_progress_bar()
         fast = performance.dtype == "bfloat16" or (performance.dtype == "auto" and bfloat16_is_fast())
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        placed = _placement(performance)
         folder = path
         if path.is_file():
             folder, options["gguf_file"] = path.parent, path.name
@@ -80,7 +85,7 @@ class LanguageModel:
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=kind, use_safetensors=True, attn_implementation=_register_attention(), **options
+                folder, dtype=kind, use_safetensors=True, attn_implementation=_register_attention(), **placed, **options
             )
         except (OSError, ValueError, KeyError) as error:
             raise AssetError(
@@ -93,7 +98,13 @@ class LanguageModel:
 
     @property
     def network(self) -> Any:
-        """The transformers model; frozen."""
+        """The transformers model; frozen.
+
+        Raises:
+            ConfigError: parts of it lie elsewhere than in the processor's memory.
+        """
+        if any(part.device.type != "cpu" for part in self._model.parameters()):
+            raise ConfigError("the language model is spread over devices; what looks inside it needs --device-map cpu")
         return self._model
 
     def token_ids(self, text: str) -> list[int]:
@@ -106,7 +117,7 @@ class LanguageModel:
         Raises:
             ConfigError: they do not fit this model, or change nothing.
         """
-        model = merged(self._model, corrections)
+        model = merged(self.network, corrections)
         return LanguageModel(model, self._tokenizer, model_id=self.id, batch_size=self._batch_size)
 
     def sample(
@@ -189,12 +200,13 @@ class LanguageModel:
         for step in range(max_new_tokens):
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)  # (b, T)
             logits = self._model(
-                chosen[:, None],
-                attention_mask=mask,
-                position_ids=position[:, None] + step,
+                chosen[:, None].to(self._entry),
+                attention_mask=mask.to(self._entry),
+                position_ids=(position[:, None] + step).to(self._entry),
                 past_key_values=cache,
                 use_cache=True,
             ).logits[:, -1]  # (b, V)
+            logits = logits.to(mask.device)
             chosen = self._choose(logits, active, step, chosen, temperature, top_p, rng, guidance)  # (b,)
             chosen = guidance.continued(active, chosen)
             guidance.wrote(active, chosen)
@@ -242,7 +254,7 @@ class LanguageModel:
         if known is None:
             own: Any = DynamicCache(config=self._model.config)
             # A beginning of no tokens reads one stand-in, of which nothing is kept.
-            self._model(torch.as_tensor([head or (0,)]), past_key_values=own, use_cache=True)
+            self._model(torch.as_tensor([head or (0,)]).to(self._entry), past_key_values=own, use_cache=True)
             known = [(layer.keys[:, :, : len(head)], layer.values[:, :, : len(head)]) for layer in own.layers]
             self._heads[head] = known
         pad = (0, 0, longest - len(head), 0)
@@ -284,6 +296,15 @@ class LanguageModel:
         stop[[i for i, piece in enumerate(self.pieces) if "\n" in piece]] = True
         stop[[i for i in special if i is not None and i < self.vocabulary_size]] = True
         return stop
+
+
+def _placement(performance: Performance) -> dict[str, Any]:
+    """How transformers is to place the weights; what fits nowhere else lies in a folder that goes with the process."""
+    if performance.device_map == "cpu":
+        return {}
+    folder = tempfile.TemporaryDirectory(prefix="privdistill-weights-")
+    atexit.register(folder.cleanup)
+    return {"device_map": performance.device_map, "offload_folder": folder.name}
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

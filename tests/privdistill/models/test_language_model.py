@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from privdistill.config import Performance
-from privdistill.errors import AssetError
+from privdistill.config import Performance, RunConfig
+from privdistill.errors import AssetError, ConfigError
 from privdistill.features.fields import divided
+from privdistill.models import language_model
 from privdistill.models.guidance import Guidance
 from privdistill.models.language_model import LanguageModel
 
@@ -160,3 +162,55 @@ def test_a_text_of_fields_is_divided_where_a_field_would_end(
         assert parts is not None, text
         assert len(parts) == fields
         assert all(part.strip() for part in parts)
+
+
+@pytest.mark.parametrize("where", ["disk", "meta"])
+def test_a_model_whose_layers_lie_on_disk_writes_the_same(
+    model: LanguageModel, tiny_language_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """`meta` stands for any other device: weights that are not in memory are noticed by whatever looks inside."""
+    placed = {name: "cpu" for name, _ in model.network.model.named_children()} | {"lm_head": "cpu"}
+    placed.pop("layers")
+    placed |= {"model.layers.0": "cpu", "model.layers.1": "disk"}
+    spread = {(name if "." in name or name == "lm_head" else f"model.{name}"): at for name, at in placed.items()}
+    monkeypatch.setattr(
+        language_model, "_placement", lambda performance: {"device_map": spread, "offload_folder": str(tmp_path)}
+    )
+    performance = Performance(dtype="float32", batch_size=5, device_map="auto")
+    other = LanguageModel.load(tiny_language_model, model_id="tiny", performance=performance)
+    assert {part.device.type for part in other._model.parameters()} == {"cpu", "meta"}
+    if where == "disk":
+        prompts = ["a", "the train by the river was", "calm"] * 3
+        written = [
+            one.sample(prompts, max_new_tokens=6, rng=np.random.default_rng(4), **_SETTINGS) for one in (model, other)
+        ]
+        assert written[0] == written[1]
+    else:
+        with pytest.raises(ConfigError, match="--device-map cpu"):
+            _ = other.network
+        with pytest.raises(ConfigError, match="--device-map cpu"):
+            other.adapted({})
+
+
+def test_where_weights_may_lie(tiny_language_model: Path) -> None:
+    assert language_model._placement(Performance()) == {}
+    placed = language_model._placement(Performance(device_map="auto"))
+    assert placed["device_map"] == "auto"
+    assert Path(placed["offload_folder"]).is_dir()
+    fits = LanguageModel.load(tiny_language_model, model_id="tiny", performance=Performance(device_map="auto"))
+    assert len(fits.sample(["a"], max_new_tokens=3, rng=np.random.default_rng(0), **_SETTINGS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("synthesis", "said"),
+    [
+        ({"recipe": "finetune"}, "recipe finetune needs"),
+        ({"base_weights": "8-bit"}, "8-bit base weights needs"),
+        ({"refinement": "admm"}, "refinement admm needs"),
+    ],
+)
+def test_what_looks_inside_the_model_is_refused_where_it_may_be_spread(synthesis: dict, said: str) -> None:
+    told = {"source": {"path": "c.csv"}, "synthesis": synthesis}
+    assert RunConfig.model_validate(told)
+    with pytest.raises(ValidationError, match=said):
+        RunConfig.model_validate(told | {"performance": {"device_map": "auto"}})
