@@ -9,7 +9,7 @@ from benchmarks.quality import Bench, circumstances
 from benchmarks.table import markdown
 from privdistill.config import Performance
 
-_SETTINGS = ["reviews:8", "reviews:1", "questions:8"]
+_SETTINGS = ["reviews:8", "questions:8", "messages:8", "reviews:1"]
 _RESULTS = Path(__file__).parent / "results"
 
 

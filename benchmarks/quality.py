@@ -25,6 +25,7 @@ from privdistill import pipeline
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.evaluation.fidelity import form_of, length_distance
 from privdistill.evaluation.references import zero_shot
+from privdistill.evaluation.scores import accuracy, balanced_accuracy, confusion, truth
 from privdistill.evaluation.students import majority_score, train_and_test
 from privdistill.features.encoded import TextEncoder
 from privdistill.models.loading import Models, load_models
@@ -40,13 +41,15 @@ class Bench:
         self.corpus, self.rows, self.performance = corpus, rows, performance
         self.models: Models = load_models(Synthesis(), performance, _quiet)
         self.test = self._encoded(corpus.test)
+        self._score = balanced_accuracy if corpus.metric == "balanced_accuracy" else accuracy
 
     def references(self) -> dict[str, Any]:
         """Students on all private records, the majority class, and the zero-shot pool."""
         private = self._encoded(self.corpus.private)
         return {
-            "real_all_private": asdict(train_and_test(private, self.test)),
-            "majority": majority_score(private[2], self.test[2]),
+            "real_all_private": asdict(train_and_test(private, self.test, self._score)),
+            "majority": self._majority(private[2]),
+            "metric": self.corpus.metric,
             "zero_shot": self.zero_shot(),
         }
 
@@ -66,11 +69,12 @@ class Bench:
         real = self._encoded(list(zip(train["text"], train["label"], strict=True)))
         synthetic = self._encoded(list(zip(texts, labels, strict=True)))
         encoded = self._encoder().encode(list(self.test[0]))
-        answers = np.array(self.corpus.labels)[made[-1].probabilities(encoded).argmax(axis=1)]
+        answers = made[-1].probabilities(encoded).argmax(axis=1)
+        table = confusion(truth(self.test[2], self.corpus.labels), answers, len(self.corpus.labels))
         return {
-            "synthetic": asdict(train_and_test(synthetic, self.test)),
-            "real": asdict(train_and_test(real, self.test)),
-            "teacher": float(np.mean(answers == np.array(self.test[2]))),
+            "synthetic": asdict(train_and_test(synthetic, self.test, self._score)),
+            "real": asdict(train_and_test(real, self.test, self._score)),
+            "teacher": float(self._score(table)),
             "form": asdict(form_of(texts, self.corpus.describe)),
             "length_distance": length_distance(texts, real[0]),
             "rows": len(texts),
@@ -86,11 +90,16 @@ class Bench:
         config = self._config(Path("corpus.csv"), 1.0)
         model, rng = self.models.language_model, np.random.default_rng()
         rows = zero_shot(model, self.corpus.labels, config, self.rows, rng, _quiet)
-        return asdict(train_and_test(self._encoded(rows), self.test))
+        return asdict(train_and_test(self._encoded(rows), self.test, self._score))
 
     def students(self, rows: Sequence[tuple[str, str]]) -> dict[str, float]:
         """Scores of the students trained on these rows."""
-        return asdict(train_and_test(self._encoded(rows), self.test))
+        return asdict(train_and_test(self._encoded(rows), self.test, self._score))
+
+    def _majority(self, labels: Sequence[str]) -> float:
+        """Of always answering the commonest label; under balanced accuracy that is one over the number of classes."""
+        balanced = self.corpus.metric == "balanced_accuracy"
+        return 1 / len(self.corpus.labels) if balanced else majority_score(labels, self.test[2])
 
     def _encoder(self) -> TextEncoder:
         return self.models.encoder

@@ -133,8 +133,8 @@ def _of_options(task: Task) -> Iterator[str]:
     if task.vocabulary_shortlist is not None:
         yield (
             f"odds over {task.vocabulary_shortlist:,} tokens take less time than over all, and teach less: over "
-            f"{_SHORT[0]:,} of the embedded model's, a step took {_SHORT[1]:.2g} of the time and the gain in likelihood was "
-            f"{_SHORT[2]:.2g} of that over all"
+            f"{_SHORT[0]:,} of the embedded model's, a step took {_SHORT[1]:.2g} of the time, and likelihood gained "
+            f"{_SHORT[2]:.2g} of what it gains over all"
         )
     if task.recompute:
         yield (

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from privdistill.evaluation.scores import accuracy, confusion, truth
 from privdistill.evaluation.students.student import Student
 from privdistill.evaluation.subsets import Sample
 
 __all__ = ["STUDENTS", "Scores", "majority_score", "train_and_test"]
 
 Embeddings = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Test accuracies of the two students of the benchmark protocol.
+    """Test scores of the two students of the benchmark protocol, accuracies unless another score was asked for.
 
     Attributes:
         words: TF-IDF of words and pairs, logistic regression.
@@ -38,16 +40,25 @@ class Scores:
 
 
 def train_and_test(
-    train: tuple[Sequence[str], Embeddings, Sequence[str]], test: tuple[Sequence[str], Embeddings, Sequence[str]]
+    train: tuple[Sequence[str], Embeddings, Sequence[str]],
+    test: tuple[Sequence[str], Embeddings, Sequence[str]],
+    score: Callable[[FloatArray], FloatArray] = accuracy,
 ) -> Scores:
-    """Train the two students of the benchmark protocol on (texts, embeddings, labels) and test them."""
+    """Train the two students of the benchmark protocol on (texts, embeddings, labels) and test them.
+
+    Args:
+        train: what they learn from.
+        test: what they answer.
+        score: of a confusion table, as in `evaluation.scores`.
+    """
     ours, theirs = (Sample(tuple(t), tuple(y), {"encoder": e}) for t, e, y in (train, test))
     classes = sorted(set(ours.labels) | set(theirs.labels))
     if not ours.labels:
         return Scores(0.0, 0.0)
-    real = np.array([classes.index(label) for label in theirs.labels])
+    real = truth(theirs.labels, classes)
     words, embedding = (
-        float(np.mean(STUDENTS[name].answer(ours, theirs, classes).classes == real)) for name in ("words", "encoder")
+        float(score(confusion(real, STUDENTS[name].answer(ours, theirs, classes).classes, len(classes))))
+        for name in ("words", "encoder")
     )
     return Scores(words, embedding)
 
