@@ -77,6 +77,8 @@ bench-ablation: $(READY)
 bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.dpsgd_cost
 	$(BIN)/python -m benchmarks.dpsgd_cost --memory
+	$(BIN)/python -m benchmarks.dpsgd_cost --whole
+	$(BIN)/python -m benchmarks.rounded
 	$(BIN)/python -m benchmarks.dpsgd_shortlist
 	$(BIN)/python -m benchmarks.dpsgd_sweep
 	$(BIN)/python -m benchmarks.recipes --recipes distribution finetune --epsilons 8 4 1 --corpora reviews questions $(ARGS)

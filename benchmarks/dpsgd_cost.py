@@ -5,6 +5,8 @@ forward pass with and without the engine. Processor time, so that other people's
 Each point is a process of its own, so that its peak memory is its own. `--memory` measures curves instead: what a step
 needs above what the process held before it, over the physical batch and over the logical one (Linux only). `recomputed`
 is the private step with gradient checkpointing, `rounded` that of a model whose linear maps are kept in eight bits.
+`--whole` trains whole weights, clipped through one gradient per record (`private whole`) and by ghost norms (`ghost
+whole`).
 """
 
 import importlib
@@ -30,9 +32,10 @@ from privdistill.mechanisms.likelihood import Head
 from privdistill.models.adaptation.low_rank import round_maps
 from privdistill.models.adaptation.tail import ROWS, Tail
 
-_OUT = Path(__file__).parent / "results" / "dpsgd_cost.json"
+_OUT = Path(__file__).parent / "results"
 _PROMPT, _TARGETS, _VOCABULARY = 9, 31, 8192
 _KINDS = ("private", "recomputed", "plain", "rounded")
+_WHOLE = ("plain whole", "private whole", "ghost whole")
 _LOGICAL = (32, 128)
 _STEPS = 3
 _CURVES = {"physical": [(n, 32) for n in (32, 16, 8)], "logical": [(8, n) for n in (16, 32, 64)]}
@@ -54,7 +57,7 @@ def _loss(records: int, kind: str) -> TailLoss:
     model = tf.LlamaForCausalLM(config).to(torch.bfloat16).eval()
     if kind == "rounded":
         round_maps(model)
-    tail = Tail(model, 4, 8, recompute=kind == "recomputed")
+    tail = Tail(model, 4, None if kind.endswith("whole") else 8, recompute=kind == "recomputed")
     draw = np.random.default_rng(0)
     tokens = draw.integers(0, _VOCABULARY, size=(records, _PROMPT + _TARGETS))
     sequences: list[TokenSequence | None] = [TokenSequence(one[:-1], _PROMPT - 1, one[_PROMPT:]) for one in tokens]
@@ -77,7 +80,7 @@ def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) ->
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     marks = [time.process_time()]
-    if kind != "plain":
+    if not kind.startswith("plain"):
         train_privately(
             module,
             loss,
@@ -86,6 +89,7 @@ def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) ->
             make_optimizer=lambda trained: torch.optim.Adam(trained, lr=1e-3),
             after_step=lambda step: marks.append(time.process_time()),
             passes=loss.passes,
+            ghost=kind.startswith("ghost"),
         )
     else:
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
@@ -130,13 +134,20 @@ def _memory() -> Iterator[dict[str, Any]]:
                 yield {"curves": curves}
 
 
+def _whole() -> dict[str, Any]:
+    """Whole weights of four layers, one pass a step."""
+    return {"points": {kind: _point(kind, ROWS, steps=2) for kind in _WHOLE}}
+
+
 def main() -> None:
     importlib.import_module("opacus.optimizers")
     importlib.import_module("transformers.models.llama.modeling_llama")
-    memory = sys.argv[1:] == ["--memory"]
-    for found in _memory() if memory else [_cost()]:
+    kinds = {"": ("dpsgd_cost.json", lambda: [_cost()]), "--whole": ("dpsgd_whole.json", lambda: [_whole()])}
+    kinds |= {"--memory": ("dpsgd_memory.json", _memory)}
+    name, measure = kinds[" ".join(sys.argv[1:])]
+    for found in measure():
         out = {"circumstances": circumstances(Performance()), **found}
-        (_OUT.with_name("dpsgd_memory.json") if memory else _OUT).write_text(json.dumps(out, indent=2) + "\n")
+        (_OUT / name).write_text(json.dumps(out, indent=2) + "\n")
 
 
 if __name__ == "__main__":
