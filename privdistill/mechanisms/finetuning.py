@@ -26,7 +26,7 @@ from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import TokenSequence, token_sequence
 from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
 from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
-from privdistill.mechanisms.ghost import is_cheaper
+from privdistill.mechanisms.dpsgd.ghost import is_cheaper
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
 from privdistill.models.adaptation.tail import ROWS, Tail, padded_length

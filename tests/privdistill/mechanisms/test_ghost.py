@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privdistill.errors import ConfigError, MechanismError
-from privdistill.mechanisms import dpsgd, finetuning, ghost
-from privdistill.mechanisms.dpsgd import Schedule, clip_and_sum, train_privately
-from privdistill.mechanisms.ghost import Ghost, is_cheaper
+from privdistill.mechanisms import dpsgd, finetuning
+from privdistill.mechanisms.dpsgd import Schedule, clip_and_sum, ghost, train_privately
+from privdistill.mechanisms.dpsgd.ghost import Ghost, is_cheaper
 from privdistill.mechanisms.release import FinetuneRequest
 from privdistill.models.adaptation.tail import ROWS
 from tests.privdistill.families import FAMILIES

@@ -25,7 +25,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.ghost import Ghost
+from privdistill.mechanisms.dpsgd.ghost import Ghost
 from privdistill.mechanisms.release import FloatArray, IntArray, MechanismRecord
 
 __all__ = ["Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
@@ -155,8 +155,9 @@ def train_privately(
         after_step: told how many steps are done; may copy the parameters.
         passes: cuts a batch into what goes through the module at once, for losses that need equal shapes; units whose
             loss is a constant may be left out. None: whole units in the order of the corpus.
-        ghost: clip without one gradient per unit in memory (`mechanisms.ghost`): weights of linear maps alone, and
-            units of one record.
+        ghost: clip without one gradient per unit in memory (`mechanisms.dpsgd.ghost`): weights of linear maps alone,
+            and units of one record.
+
 
     Raises:
         MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
