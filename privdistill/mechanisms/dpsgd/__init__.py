@@ -158,7 +158,6 @@ def train_privately(
         ghost: clip without one gradient per unit in memory (`mechanisms.dpsgd.ghost`): weights of linear maps alone,
             and units of one record.
 
-
     Raises:
         MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
     """
