@@ -20,7 +20,7 @@ __all__ = ["Candidates", "filled", "select"]
 IntArray = npt.NDArray[np.int64]
 
 _MOMENT_WEIGHT = 4.0
-_LENGTH_WEIGHT = 4.0
+_LENGTH_WEIGHT = 12.0
 _STUDENT_WEIGHTS = {"words": 50.0, "embeddings": 12.0}
 """Of what students would learn against the distance to the target; chosen on the holdout sides of film reviews and TREC
 questions at epsilon 8."""
