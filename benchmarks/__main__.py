@@ -1,9 +1,13 @@
-"""`python -m benchmarks`: measure quality, print the table, keep JSON and markdown after every generation."""
+"""`python -m benchmarks`: measure quality, print the table, keep JSON and markdown after every generation.
+
+A corpus that is measured replaces what was kept of it; the others stay, each with what it was measured under.
+"""
 
 import argparse
 import json
 from pathlib import Path
 
+from benchmarks.cells import commit
 from benchmarks.corpora import load
 from benchmarks.quality import Bench, circumstances
 from benchmarks.table import markdown
@@ -22,17 +26,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=_RESULTS)
     given = parser.parse_args()
     performance = Performance(batch_size=256, pool_factor=given.pool_factor)
-    results: dict = {"circumstances": circumstances(performance), "rows": given.rows, "corpora": {}}
     given.out.mkdir(parents=True, exist_ok=True)
+    kept = given.out / "quality.json"
+    results: dict = json.loads(kept.read_text()) if kept.exists() else {"rows": given.rows, "corpora": {}}
+    if results["rows"] != given.rows:
+        parser.error(f"{kept} holds {results['rows']} rows; name another folder with --out")
     settings = [(name, float(epsilon)) for name, _, epsilon in (one.partition(":") for one in given.settings)]
     benches = {name: Bench(load(name), given.rows, performance) for name, _ in settings}
     for name, bench in benches.items():
-        results["corpora"][name] = {"references": bench.references(), "epsilon": {}}
+        around = {"circumstances": circumstances(performance), "commit": commit()}
+        results["corpora"][name] = {**around, "references": bench.references(), "epsilon": {}}
     for _ in range(given.generations):  # round by round, so that an interrupted benchmark covers every setting
         for name, epsilon in settings:
             runs = results["corpora"][name]["epsilon"].setdefault(f"{epsilon:g}", [])
             runs.append(benches[name].generation(epsilon))
-            (given.out / "quality.json").write_text(json.dumps(results, indent=2) + "\n")
+            kept.write_text(json.dumps(results, indent=2) + "\n")
             (given.out / "quality.md").write_text(markdown(results))
             print(markdown(results), flush=True)
 

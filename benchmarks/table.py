@@ -7,12 +7,11 @@ from typing import Any
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The whole report."""
-    around = results["circumstances"]
-    versions = ", ".join(f"{name} {number}" for name, number in around["versions"].items())
     lines = [
         "# Quality of synthetic rows",
         "",
-        f"{around['date']}, {around['processor']}, {around['cores']} cores, Python {around['python']}, {versions}.",
+        *[_around(name, one) for name, one in results["corpora"].items()],
+        "",
         f"{results['rows']} synthetic rows, delta 1e-6; mean over generations, plus or minus one standard deviation.",
         "`of real` compares with the same student trained on the train side that was measured. Accuracy on the test",
         "records; of text messages, where one class is rare, balanced accuracy.",
@@ -46,6 +45,17 @@ def markdown(results: Mapping[str, Any]) -> str:
                 shares = " | ".join(f"{mean(run['form'][key] for run in runs):.3f}" for key in keys)
                 lines.append(f"| {name} | {epsilon} | {shares} | {mean(run['length_distance'] for run in runs):.3f} |")
     return "\n".join(lines) + "\n"
+
+
+def _around(name: str, one: Mapping[str, Any]) -> str:
+    around = one["circumstances"]
+    versions = ", ".join(f"{package} {number}" for package, number in around["versions"].items())
+    factor = around["performance"]["pool_factor"]
+    candidates = "candidates a row by the recipe's rule" if factor is None else f"{factor:g} candidates a row"
+    return (
+        f"* {name}: {around['date']}, commit {one['commit']}, {candidates}; {around['processor']}, {around['cores']} "
+        f"cores, Python {around['python']}, {versions}."
+    )
 
 
 def _row(
