@@ -214,7 +214,8 @@ def release_adapter(
     head = Head.of(tail.head, tail.head_bias, shortlist)
     cells = sum(matrix.numel() for matrix in matrices.values())
     ghost = _ghostly(request, units, model, matrices)
-    _require_memory(cells, ghost)
+    sides = sum(sum(matrix.shape) for matrix in matrices.values())
+    _require_memory(cells, ghost, kept=_positions(request, model) * sides)
     record = schedule.record(request.name, cells)
     found = checkpoints.load(request, schedule)
     if found is None:
@@ -288,17 +289,23 @@ def _ghostly(
 
     A unit of several records is clipped as a whole, which needs its gradient.
     """
-    prompt = max((len(model.token_ids(text)) for one in request.prompts for text in one), default=0)
-    positions = padded_length(prompt + padded_length(request.max_tokens + 1))
+    positions = _positions(request, model)
     return units.contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
 
 
-def _require_memory(cells: int, ghost: bool) -> None:
+def _positions(request: FinetuneRequest, model: TunableModel) -> int:
+    """Most positions of a record, by public limits."""
+    prompt = max((len(model.token_ids(text)) for one in request.prompts for text in one), default=0)
+    return padded_length(prompt + padded_length(request.max_tokens + 1))
+
+
+def _require_memory(cells: int, ghost: bool, kept: int = 0) -> None:
     """Refuse before anything is charged what would be killed half-way.
 
-    Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision.
+    Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision, and
+    each row has `kept` numbers of inputs and slopes at most.
     """
-    needed = 4 * cells * (_GHOSTLY_COPIES if ghost else ROWS * _COPIES)
+    needed = 4 * (cells * _GHOSTLY_COPIES + ROWS * kept if ghost else cells * ROWS * _COPIES)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise ConfigError(

@@ -23,9 +23,6 @@ from privdistill.errors import MechanismError
 
 __all__ = ["Ghost", "is_cheaper"]
 
-_SLACK = 1e-4
-"""Rounding error of a squared norm over the square of what all positions could add up to: two inner products in single
-precision are off by at most 2e-7 times their length each, pairwise summation far less (a test plants cancellation)."""
 _TINY = 1e-6
 """Added to norms before dividing, as Opacus does."""
 
@@ -133,8 +130,18 @@ def _largest_square(inputs: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
     alike = inputs @ inputs.transpose(1, 2)  # (B, T, T)
     alike *= slopes @ slopes.transpose(1, 2)
     reach = (inputs.norm(dim=2) * slopes.norm(dim=2)).sum(dim=1)  # (B,)
-    largest: torch.Tensor = alike.sum(dim=(1, 2)).clamp(min=0.0) + _SLACK * reach.square()
+    largest: torch.Tensor = alike.sum(dim=(1, 2)).clamp(min=0.0)
+    largest += _rounding(inputs.shape[2], slopes.shape[2]) * reach.square()
     return largest
+
+
+def _rounding(inside: int, outside: int) -> float:
+    """Most that rounding takes off a squared norm, over the square of what all positions could add up to.
+
+    An inner product of n terms in single precision is off by at most n times half the machine epsilon, in whatever
+    order (Higham 2002, section 3.1); twice that leaves room for products and the sum over positions.
+    """
+    return max(1e-4, float(torch.finfo(torch.float32).eps) * (inside + outside))
 
 
 def _sum(seen: _Seen, factors: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
