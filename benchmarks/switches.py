@@ -88,6 +88,11 @@ def _public_only(self: waves.Waves, wanted: Any, factor: Any, public: Any, encod
     return self._public_candidates(public, encoded)
 
 
+def _none(max_tokens: int) -> int:
+    del max_tokens
+    return 0
+
+
 def _as_counted(shares: Any, believed: Any) -> Any:
     del believed
     return shares
@@ -122,9 +127,9 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("balanced classes", ((distribution, "quotas", _balanced),)),
     Switch("any rows of the class", ((distribution, "select", _any_rows),)),
     Switch("no students in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 0.0}),)),
-    Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 12.0}),)),
+    Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 16.0}),)),
     Switch(
-        "no student of embeddings in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 50.0, "embeddings": 0.0}),)
+        "no student of embeddings in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 16.0, "embeddings": 0.0}),)
     ),
     Switch("no embeddings in the choice", ((selection, "_MOMENT_WEIGHT", 0.0),)),
     Switch("no contrast in the choice", ((selection, "exaggerated", _unchanged),)),
@@ -144,7 +149,9 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("no contrast", ((target, "CONTRAST", 1.0),), writes=True),
     Switch("one wave", ((waves, "_WAVES", 1),), writes=True),
     Switch("two waves", ((waves, "_WAVES", 2),), writes=True),
+    Switch("three waves", ((waves, "_WAVES", 3),), writes=True),
     Switch("no wave: the public pool, chosen", ((waves.Waves, "write", _public_only),), writes=True),
+    Switch("no examples in prompts", ((waves, "shots", _none),), writes=True),
     Switch("no filter of form", ((pool, "tidy", _as_written),), writes=True),
     # the gradient recipe on a release of its own
     Switch("gradient", recipe="gradient"),

@@ -120,7 +120,7 @@ class Synthesis(_Frozen):
         refinement: whether candidates are made for the noised target after they were sampled (recipe `gradient`).
         rows: exactly so many rows come out.
         describe: public words about the texts, e.g. `short movie reviews`.
-        class_shares: `tempered` gives each class rows in proportion to the square root of its noised count, which
+        class_shares: `tempered` gives each class rows in proportion to its noised count to the power 0.4, which
             students of few rows learn better from; `counted` keeps the noised shares.
         model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
         base_weights: `8-bit` rounds the language model's linear maps to one byte a weight. No performance setting: the

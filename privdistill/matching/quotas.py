@@ -10,6 +10,9 @@ from privdistill.mechanisms.release import FloatArray
 
 __all__ = ["quotas", "tempered"]
 
+_TEMPER = 0.4
+"""Chosen on holdout sides at epsilon 8: 0.3 is better still for text messages, and worse for questions."""
+
 
 def quotas(rows: int, shares: FloatArray) -> list[int]:
     """Whole numbers that add up to `rows`, by largest remainder.
@@ -36,7 +39,7 @@ def quotas(rows: int, shares: FloatArray) -> list[int]:
 
 
 def tempered(shares: FloatArray, believed: npt.NDArray[np.bool_]) -> FloatArray:
-    """Shares drawn half way (on a log scale) towards equal ones: each to the power of a half.
+    """Shares drawn towards equal ones: each to the power of 0.4.
 
     A small training set leaves a regularised student close to the majority class; rows are better spent the other
     way. The rule is that of sampling rare languages for a shared model (Conneau et al. 2020, arXiv:1911.02116,
@@ -51,6 +54,6 @@ def tempered(shares: FloatArray, believed: npt.NDArray[np.bool_]) -> FloatArray:
     """
     out = np.asarray(shares, dtype=np.float64) / np.sum(shares)
     own = out[believed].sum()
-    roots = np.sqrt(out[believed])
+    roots = out[believed] ** _TEMPER
     out[believed] = own * roots / max(roots.sum(), 1e-12)
     return out

@@ -38,5 +38,5 @@ def test_tempered_shares_keep_the_order_and_leave_unbelieved_classes_alone(sizes
         assert out[believed].max() <= of.max() + 1e-12
 
 
-def test_tempered_shares_are_roots() -> None:
-    assert tempered(np.array([0.8, 0.2]), np.array([True, True])) == pytest.approx([2 / 3, 1 / 3])
+def test_tempered_shares_are_powers() -> None:
+    assert tempered(np.array([32 / 33, 1 / 33]), np.array([True, True])) == pytest.approx([0.8, 0.2])
