@@ -33,13 +33,15 @@ def main() -> None:
         parser.error(f"{kept} holds {results['rows']} rows; name another folder with --out")
     settings = [(name, float(epsilon)) for name, _, epsilon in (one.partition(":") for one in given.settings)]
     benches = {name: Bench(load(name), given.rows, performance) for name, _ in settings}
-    for name, bench in benches.items():
-        around = {"circumstances": circumstances(performance), "commit": commit()}
-        results["corpora"][name] = {**around, "references": bench.references(), "epsilon": {}}
+    begun: set[str] = set()
     for _ in range(given.generations):  # round by round, so that an interrupted benchmark covers every setting
         for name, epsilon in settings:
-            runs = results["corpora"][name]["epsilon"].setdefault(f"{epsilon:g}", [])
-            runs.append(benches[name].generation(epsilon))
+            made = benches[name].generation(epsilon)
+            if name not in begun:  # what was kept of a corpus stays until there is something to put in its place
+                begun.add(name)
+                around = {"circumstances": circumstances(performance), "commit": commit()}
+                results["corpora"][name] = {**around, "references": benches[name].references(), "epsilon": {}}
+            results["corpora"][name]["epsilon"].setdefault(f"{epsilon:g}", []).append(made)
             kept.write_text(json.dumps(results, indent=2) + "\n")
             (given.out / "quality.md").write_text(markdown(results))
             print(markdown(results), flush=True)

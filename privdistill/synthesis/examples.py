@@ -19,8 +19,9 @@ __all__ = ["contrast", "example_prompts", "examples_help", "shots"]
 _SHOTS = 3
 _EXAMPLE_TOKENS = 192
 """Most tokens of examples in a prompt: its keys and values are kept once for every text of a batch."""
-_PROMPTS = 16
-"""Distinct prompts of a class in one wave; each is read once."""
+_PROMPTS = 48
+"""About so many distinct prompts in one wave; each is read once, and what was read is kept until the wave is written."""
+_PROMPTS_OF_CLASS = (2, 16)
 _CHOSEN_SHARE = 4
 """One in so many candidates may be an example."""
 _LEAST_GAIN = 0.03
@@ -58,13 +59,14 @@ def example_prompts(
     share = min(1.0, len(candidates.texts) / _CHOSEN_SHARE / max(sum(wanted), 1))
     rows, owners = select(candidates, target, [int(np.ceil(share * rows)) for rows in wanted])
     chosen = np.asarray(rows, dtype=np.int64)
+    prompts = int(np.clip(_PROMPTS // len(heads), *_PROMPTS_OF_CLASS))
     out = []
     for k, head in enumerate(heads):
         own = chosen[(owners == k) & (candidates.labels[chosen] == k)]
         if own.size < count:
             out.append([head])
             continue
-        draws = [rng.choice(own, count, replace=False) for _ in range(_PROMPTS)]
+        draws = [rng.choice(own, count, replace=False) for _ in range(prompts)]
         out.append([_shown(head, [candidates.texts[i] for i in draw]) for draw in draws])
     return out
 
