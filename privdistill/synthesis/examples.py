@@ -20,7 +20,7 @@ _SHOTS = 3
 _EXAMPLE_TOKENS = 192
 """Most tokens of examples in a prompt: its keys and values are kept once for every text of a batch."""
 _PROMPTS = 48
-"""About so many distinct prompts in one wave; each is read once, and what was read is kept until the wave is written."""
+"""About so many distinct prompts in one wave; what is read of each is kept until the wave is written."""
 _PROMPTS_OF_CLASS = (2, 16)
 _CHOSEN_SHARE = 4
 """One in so many candidates may be an example."""
