@@ -88,11 +88,6 @@ def _public_only(self: waves.Waves, wanted: Any, factor: Any, public: Any, encod
     return self._public_candidates(public, encoded)
 
 
-def _none(max_tokens: int) -> int:
-    del max_tokens
-    return 0
-
-
 def _as_counted(shares: Any, believed: Any) -> Any:
     del believed
     return shares
@@ -151,7 +146,6 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("two waves", ((waves, "_WAVES", 2),), writes=True),
     Switch("three waves", ((waves, "_WAVES", 3),), writes=True),
     Switch("no wave: the public pool, chosen", ((waves.Waves, "write", _public_only),), writes=True),
-    Switch("no examples in prompts", ((waves, "shots", _none),), writes=True),
     Switch("no filter of form", ((pool, "tidy", _as_written),), writes=True),
     # the gradient recipe on a release of its own
     Switch("gradient", recipe="gradient"),

@@ -270,6 +270,4 @@ def _facts(target: NoisyTarget, waves: Waves, candidates: Candidates) -> dict[st
         "prompt_and_teacher_agree": round(candidates.agreement, 3),
         "disputed_by_teachers": round(1 - float(candidates.agreed.mean()), 3) if len(candidates.texts) else 0.0,
         "waves": waves.count,
-        "prompts_show_examples": bool(waves.shows_examples),
-        "contrast_of_words": waves.contrasts,
     }

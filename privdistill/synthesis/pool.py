@@ -105,7 +105,7 @@ def public_pool(
 
 def steered_drafts(
     model: GenerativeModel,
-    prompts: Sequence[Sequence[str]],
+    prompts: Sequence[str],
     steerings: Sequence[Steering],
     sizes: Sequence[int],
     *,
@@ -120,7 +120,7 @@ def steered_drafts(
 
     Args:
         model: the language model.
-        prompts: for each class, lists that end right before an item; each text continues one of them at random.
+        prompts: for each class, the head of a list that ends right before an item.
         steerings: one for each class.
         sizes: how many texts to sample of each class.
         vocabularies: words for random emphasis.
@@ -131,7 +131,7 @@ def steered_drafts(
     heads, starts, aims, index = [], [], [], []
     lexical: list[BiasArray] = []
     opening: list[BiasArray] = []
-    for aim, (options, steering, size) in enumerate(zip(prompts, steerings, sizes, strict=True)):
+    for aim, (prompt, steering, size) in enumerate(zip(prompts, steerings, sizes, strict=True)):
         if not size:
             continue
         bias = emphasised(steering, vocabularies, rng, min(_EMPHASIS_ROWS, size))  # (rows, V)
@@ -140,7 +140,7 @@ def steered_drafts(
         opening += [_opening_bias(steering, bias, free=False), _opening_bias(steering, bias, free=True)]
         for token in _first_words(steering, size, rng):
             start = "" if token < 0 else model.pieces[token]
-            heads.append(options[int(rng.integers(len(options)))] + start)
+            heads.append(prompt + start)
             starts.append(start)
             aims.append(aim)
             index.append(offset + int(rng.integers(len(bias))) + (len(bias) if token < 0 else 0))

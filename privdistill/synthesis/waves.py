@@ -1,9 +1,8 @@
 """Candidates in waves: write under the steering, look at what came out, correct the steering, write again.
 
 A bias on one token shifts its neighbours too, so one correction is not enough: each wave compares what the last one
-wrote for a class with the noised target of that class. The second wave is written in two ways, with and without
-examples in the prompt, and the noised statistic says which way goes on. All of it looks at synthetic text and one
-release, hence costs nothing.
+wrote for a class with the noised target of that class. All of it looks at synthetic text and one release, hence costs
+nothing.
 
 It does not know private text, and does not choose rows.
 """
@@ -19,7 +18,6 @@ from privdistill.matching.target import NoisyTarget, distinct, exaggerated
 from privdistill.mechanisms.release import FloatArray, Release
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context
-from privdistill.synthesis.examples import example_prompts, examples_help, shots
 from privdistill.synthesis.form import ends_whole
 from privdistill.synthesis.measurement import PublicMap
 from privdistill.synthesis.panel import Panel
@@ -34,7 +32,7 @@ __all__ = ["Waves", "read_form"]
 IntArray = npt.NDArray[np.int64]
 
 _WAVES = 4
-_EXTRA_WAVES = 3
+_EXTRA_WAVES = 4
 _SURPLUS = 1.15
 """A class is complete when the teacher sees so many candidates of it per wanted row."""
 _LENGTH_QUANTILE = 0.97
@@ -79,10 +77,6 @@ class Waves:
         self._telling = self._telling_words(public)
         self._seen: set[str] = set()
         self._steerings: list[Steering] = []
-        self._shots = shots(self._form.max_tokens)
-        self._prompts: list[list[str]] = []
-        self.shows_examples: bool | None = None
-        self.contrasts: dict[str, float] = {}
         self.sampled = 0
         self.kept = 0
         self.count = 0
@@ -112,16 +106,15 @@ class Waves:
                 total += int(sizes.sum())
                 if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
                     self._form = replace(self._form, whole_sentences=False, may_end=None, strict=False)
-            drafts, ways = self._written(pool, wanted, sizes, steerings, total)
+            drafts = self._drafts(sizes, steerings, total)
             if not drafts:
                 continue
             fresh = self._context.encoder.encode([draft.text for draft in drafts])
-            scored = self.score(drafts, fresh)
-            pool += scored
+            pool += self.score(drafts, fresh)
             self.count += 1
-            kept = self._judged(scored, ways)
+            aims = np.array([draft.aim for draft in drafts])
             for k in range(len(wanted)):
-                own = np.flatnonzero(kept & (scored.aims == k))
+                own = np.flatnonzero(aims == k)
                 if own.size >= _LEAST_WAVE:
                     part = _subset(fresh, own)
                     damped = 0.5 * (_openings(part, self._map) + first)
@@ -143,8 +136,7 @@ class Waves:
             sizes: texts to sample of each class.
         """
         self._context = replace(self._context, language_model=model)
-        prompts = self._prompts or self._headings()
-        drafts = self._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()), prompts)
+        drafts = self._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
         self.count += 1
         return self.score(drafts, self._context.encoder.encode([draft.text for draft in drafts]))
 
@@ -158,47 +150,13 @@ class Waves:
                 drafts.append(Draft(plain, aim))
         return drafts
 
-    def _written(
-        self, pool: Candidates, wanted: list[int], sizes: IntArray, steerings: list[Steering], total: int
-    ) -> tuple[list[Draft], IntArray]:
-        """Texts of one wave and the way each was written in: from descriptions, with examples, or half of them each."""
-        ways = [self._headings()]
-        if self.count and self._shots and self.shows_examples is not False:
-            heads = [head for (head,) in ways[0]]
-            shown = example_prompts(heads, pool, self._target, wanted, self._shots, self._context.rng)
-            ways = [shown] if self.shows_examples else [*ways, shown]
-        self._prompts = ways[-1]
-        parts, before = [], np.zeros_like(sizes)
-        for i, way in enumerate(ways, start=1):
-            upto = sizes * i // len(ways)
-            parts.append(self._drafts(upto - before, steerings, total, way))
-            before = upto
-        return [draft for part in parts for draft in part], np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-
-    def _judged(self, scored: Candidates, ways: IntArray) -> npt.NDArray[np.bool_]:
-        """Texts written in the way that is kept from now on, (n,)."""
-        described, shown = scored.take(np.flatnonzero(ways == 0)), scored.take(np.flatnonzero(ways == 1))
-        if not len(shown.texts):
-            return np.ones(len(ways), dtype=bool)
-        self.shows_examples = False
-        if min(len(described.texts), len(shown.texts)) >= _LEAST_WAVE:
-            self.shows_examples, self.contrasts = examples_help(described, shown, self._target)
-        if not self.shows_examples:
-            self._prompts = self._headings()
-        return np.asarray(ways == int(self.shows_examples))
-
-    def _headings(self) -> list[list[str]]:
-        """For each class, the head of a list of such texts; wordings take turns."""
-        task = self._context.task
-        wordings = [item_prompts(task.describe, word, task.fields) for word in self._words]
-        return [[options[self.count % len(options)]] for options in wordings]
-
-    def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int, prompts: list[list[str]]) -> list[Draft]:
+    def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int) -> list[Draft]:
         """New texts of every class."""
         context, before = self._context, self.sampled
+        wordings = [item_prompts(context.task.describe, word, context.task.fields) for word in self._words]
         written = steered_drafts(
             context.language_model,
-            prompts,
+            [options[self.count % len(options)] for options in wordings],
             steerings,
             [int(size) for size in sizes],
             vocabularies=self._vocabularies,

@@ -16,8 +16,6 @@ from privdistill.recipes import distribution
 from privdistill.recipes.base import Context, Recipe, Rows, Task
 from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.registry import find_recipe
-from privdistill.synthesis import waves
-from privdistill.synthesis.pool import Draft
 from tests.conftest import toy_rows
 from tests.privdistill.planted import answer
 
@@ -110,32 +108,6 @@ def test_an_unlabelled_corpus_gets_public_clusters(context_for) -> None:
     assert request.classes.centres is not None
     assert all(label.startswith("cluster-") for label in out.labels)
     assert len(out.texts) == 24
-
-
-@pytest.mark.parametrize("better", ["description", "examples"])
-def test_prompts_show_examples_where_that_writes_closer_to_the_noised_words(context_for, monkeypatch, better) -> None:
-    """A planted model that writes the corpus under one kind of prompt, and other words under the other."""
-    rng, asked = np.random.default_rng(0), []
-
-    def planted(model, prompts, steerings, sizes, **rest) -> list[Draft]:
-        shown = any(len(options) > 1 for options in prompts)
-        asked.append(shown)
-        like = {name: [text for text, label in toy_rows(400) if label == name] for name in ("bad", "good")}
-        out = []
-        for aim, size in enumerate(sizes):
-            for _ in range(size):
-                own = like["good" if aim else "bad"]
-                known = own[int(rng.integers(len(own)))] if shown == (better == "examples") else "mud rain zinc"
-                out.append(Draft(f"{known} {rng.integers(10**6)}", aim))
-        return out
-
-    monkeypatch.setattr(waves, "steered_drafts", planted)
-    _, out = _run(context_for(_task(600, ["bad", "good"])), *zip(*toy_rows(300), strict=True))
-    assert out.facts["prompts_show_examples"] is (better == "examples")
-    found = out.facts["contrast_of_words"]
-    assert (found["with_examples"] > found["described"]) is (better == "examples")
-    assert asked[:3] == [False, False, True]  # one wave, then half of one each
-    assert set(asked[3:]) == {better == "examples"}
 
 
 def test_the_request_is_fixed_before_anything_private_is_seen(context_for) -> None:
