@@ -122,9 +122,9 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("balanced classes", ((distribution, "quotas", _balanced),)),
     Switch("any rows of the class", ((distribution, "select", _any_rows),)),
     Switch("no students in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 0.0}),)),
-    Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 16.0}),)),
+    Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 24.0}),)),
     Switch(
-        "no student of embeddings in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 16.0, "embeddings": 0.0}),)
+        "no student of embeddings in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 32.0, "embeddings": 0.0}),)
     ),
     Switch("no embeddings in the choice", ((selection, "_MOMENT_WEIGHT", 0.0),)),
     Switch("no contrast in the choice", ((selection, "exaggerated", _unchanged),)),

@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 
 _MOMENT_WEIGHT = 4.0
 _LENGTH_WEIGHT = 12.0
-_STUDENT_WEIGHTS = {"words": 16.0, "embeddings": 16.0}
+_STUDENT_WEIGHTS = {"words": 32.0, "embeddings": 24.0}
 """Of what students would learn against the distance to the target; chosen on the holdout sides of film reviews, TREC
 questions and text messages at epsilon 8."""
 _AGREEMENT_BONUS = 0.3
