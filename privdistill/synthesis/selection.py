@@ -94,9 +94,8 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
 
     A candidate stands for the class its teacher sees; those that were also written for it are preferred. Classes take
     turns, so that what students of all rows so far would learn can be brought towards what the whole pool, labelled by
-    the teacher, would teach them. When a
-    class has too few, the candidates left over that are likeliest to be of it fill its quota; those that teachers
-    dispute are looked at only then.
+    the teacher, would teach them. When a class has too few, the candidates left over that are likeliest to be of it
+    fill its quota; those that teachers dispute are looked at only then.
 
     Args:
         candidates: the pool.
