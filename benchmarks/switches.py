@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from privdistill.matching import target
-from privdistill.matching.quotas import quotas
+from privdistill.matching.quotas import EXPONENT, quotas, tempered
 from privdistill.recipes import distribution
 from privdistill.synthesis import pool, selection, waves
 from privdistill.synthesis.near_duplicates import NearDuplicates
+from privdistill.synthesis.rehearsal import Division
 from privdistill.synthesis.selection import Candidates
 from privdistill.synthesis.steering import Opening
 
@@ -88,13 +89,14 @@ def _public_only(self: waves.Waves, wanted: Any, factor: Any, public: Any, encod
     return self._public_candidates(public, encoded)
 
 
-def _as_counted(shares: Any, believed: Any) -> Any:
-    del believed
-    return shares
+def _divided(power: float) -> Change:
+    """Rows by one power of the noised counts, nothing tried."""
 
+    def divide(candidates: Any, goal: Any, rows: int, believed: Any) -> Division:
+        del candidates
+        return Division(quotas(rows, tempered(goal.shares, believed, power)), power, {})
 
-def _balanced(rows: int, shares: Any) -> list[int]:
-    return quotas(rows, np.ones(len(shares)))
+    return (distribution, "divided_rows", divide)
 
 
 def _any_rows(candidates: Candidates, goal: Any, wanted: Sequence[int]) -> tuple[list[int], Any]:
@@ -118,8 +120,9 @@ SWITCHES: tuple[Switch, ...] = (
     # chosen anew from the same candidates
     Switch("prompt labels, teacher silent", ((Candidates, "labels", property(lambda self: self.aims)),)),
     Switch("no bonus for agreement", ((selection, "_AGREEMENT_BONUS", 0.0),)),
-    Switch("classes as counted", ((distribution, "tempered", _as_counted),)),
-    Switch("balanced classes", ((distribution, "quotas", _balanced),)),
+    Switch("classes by the usual power, untried", (_divided(EXPONENT),)),
+    Switch("classes as counted", (_divided(1.0),)),
+    Switch("balanced classes", (_divided(0.0),)),
     Switch("any rows of the class", ((distribution, "select", _any_rows),)),
     Switch("no students in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 0.0}),)),
     Switch("no student of words in the choice", ((selection, "_STUDENT_WEIGHTS", {"words": 0.0, "embeddings": 24.0}),)),

@@ -120,8 +120,9 @@ class Synthesis(_Frozen):
         refinement: whether candidates are made for the noised target after they were sampled (recipe `gradient`).
         rows: exactly so many rows come out.
         describe: public words about the texts, e.g. `short movie reviews`.
-        class_shares: `tempered` gives each class rows in proportion to its noised count to the power 0.4, which
-            students of few rows learn better from; `counted` keeps the noised shares.
+        class_shares: `tempered` gives each class rows in proportion to its noised count to a power below one, which
+            students of few rows learn better from, the power tried out on synthetic texts; `counted` keeps the noised
+            shares.
         model: `embedded`, a Hugging Face id, or a local path (safetensors or GGUF).
         base_weights: `8-bit` rounds the language model's linear maps to one byte a weight. No performance setting: the
             rounded model is another public model, writes other texts, and has a name of its own in the claim.

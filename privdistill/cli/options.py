@@ -159,7 +159,8 @@ def _spec_options(
         typer.Option(
             rich_help_panel=_SYNTHESIS,
             metavar="tempered|counted",
-            help="Rows per class: the root of the noised count, or in proportion to it (default: tempered).",
+            help="Rows per class: by a power of the noised counts that suits students, or in proportion to them "
+            "(default: tempered).",
         ),
     ] = None,
     model: Annotated[

@@ -10,7 +10,7 @@ It does not know private text: it sees a release.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from privdistill.synthesis.measurement import PublicMap, make_public_map, record
 from privdistill.synthesis.panel import Panel, fit_panel
 from privdistill.synthesis.pool import Draft, public_pool
 from privdistill.synthesis.prompts import label_words
+from privdistill.synthesis.rehearsal import divided_rows
 from privdistill.synthesis.selection import Candidates, select
 from privdistill.synthesis.teacher import Teacher, fit_teacher
 from privdistill.synthesis.waves import Waves
@@ -228,6 +229,11 @@ def match(
     measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
     if refine is not None:
         candidates, said = refine(candidates, measured, waves)
+    if _rule(task) == "tempered":
+        context.progress("dividing rows among classes", 0, 1)
+        division = divided_rows(candidates, target, task.rows, believed)
+        measured = replace(measured, wanted=division.wanted)
+        said = {**said, "class_share_exponent": division.exponent, "exponents_tried": division.scores}
     choice = choose(candidates, measured)
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
