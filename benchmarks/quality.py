@@ -24,6 +24,7 @@ from benchmarks.corpora import Corpus
 from privdistill import pipeline
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.evaluation.fidelity import form_of, length_distance
+from privdistill.evaluation.intervals import bootstrapped
 from privdistill.evaluation.references import zero_shot
 from privdistill.evaluation.scores import accuracy, balanced_accuracy, confusion, truth
 from privdistill.evaluation.students import majority_score, train_and_test
@@ -31,6 +32,8 @@ from privdistill.features.encoded import TextEncoder
 from privdistill.models.loading import Models, load_models
 from privdistill.recipes import distribution
 
+Encoded = tuple[list[str], np.ndarray, list[str]]
+"""Texts, embeddings, labels."""
 _PACKAGES = ("privdistill", "torch", "transformers", "scikit-learn", "numpy", "opendp", "opacus")
 
 
@@ -71,8 +74,11 @@ class Bench:
         encoded = self._encoder().encode(list(self.test[0]))
         answers = made[-1].probabilities(encoded).argmax(axis=1)
         table = confusion(truth(self.test[2], self.corpus.labels), answers, len(self.corpus.labels))
+        scores, intervals = self._scored(synthetic)
         return {
-            "synthetic": asdict(train_and_test(synthetic, self.test, self._score)),
+            "synthetic": scores,
+            "intervals": intervals,
+            "tested": len(self.test[2]),
             "real": asdict(train_and_test(real, self.test, self._score)),
             "teacher": float(self._score(table)),
             "form": asdict(form_of(texts, self.corpus.describe)),
@@ -81,6 +87,18 @@ class Bench:
             "seconds": round(seconds, 1),
             "epsilon_claimed": claim["epsilon"],
         }
+
+    def _scored(self, rows: Encoded) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Scores of the two students, and of each the 95 % interval over test records."""
+        tables: list[np.ndarray] = []
+
+        def score(table: np.ndarray) -> np.ndarray:
+            tables.append(table)
+            return self._score(table)
+
+        scores = asdict(train_and_test(rows, self.test, score))
+        found = [bootstrapped(self._score, table, np.random.default_rng(0)) for table in tables]
+        return scores, {name: [one.low, one.high] for name, one in zip(scores, found, strict=True)}
 
     def _config(self, path: Path, epsilon: float) -> RunConfig:
         return configured(self.corpus, str(path), epsilon, "distribution", self.rows, self.performance)
@@ -104,7 +122,7 @@ class Bench:
     def _encoder(self) -> TextEncoder:
         return self.models.encoder
 
-    def _encoded(self, rows: Sequence[tuple[str, str]]) -> tuple[list[str], np.ndarray, list[str]]:
+    def _encoded(self, rows: Sequence[tuple[str, str]]) -> Encoded:
         texts = [text for text, _ in rows]
         return texts, self._encoder().encode(texts).embeddings, [label for _, label in rows]
 

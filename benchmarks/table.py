@@ -12,7 +12,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         "",
         *[_around(name, one) for name, one in results["corpora"].items()],
         "",
-        f"{results['rows']} synthetic rows, delta 1e-6; mean over generations, plus or minus one standard deviation.",
+        f"{results['rows']} synthetic rows, delta 1e-6. Several generations: mean ± one standard deviation. One:",
+        "the 95 % interval over test records (bootstrap), which does not say how generations differ.",
         "`of real` compares with the same student trained on the train side that was measured. Accuracy on the test",
         "records; of text messages, where one class is rare, balanced accuracy.",
         "",
@@ -30,7 +31,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         for epsilon, runs in one["epsilon"].items():
             if runs:
                 seconds = f"{mean(run['seconds'] for run in runs):.0f}"
-                lines.append(_row(name, f"epsilon {epsilon}", [r["synthetic"] for r in runs], real, seconds))
+                alone = runs[0].get("intervals") if len(runs) == 1 else None
+                lines.append(_row(name, f"epsilon {epsilon}", [r["synthetic"] for r in runs], real, seconds, alone))
                 teacher = _spread([run["teacher"] for run in runs])
                 lines.append(f"| {name} | (DP teacher itself, epsilon {epsilon}) | {len(runs)} | {teacher} | | | | |")
     lines += [
@@ -59,12 +61,18 @@ def _around(name: str, one: Mapping[str, Any]) -> str:
 
 
 def _row(
-    name: str, what: str, scores: list[Mapping[str, float]], real: Mapping[str, float] | None, seconds: str = ""
+    name: str,
+    what: str,
+    scores: list[Mapping[str, float]],
+    real: Mapping[str, float] | None,
+    seconds: str = "",
+    intervals: Mapping[str, list[float]] | None = None,
 ) -> str:
     cells = []
     for kind in ("words", "embedding"):
         values = [one[kind] for one in scores]
-        cells += [_spread(values), f"{mean(values) / real[kind]:.3f}" if values and real else ""]
+        around = f" ({intervals[kind][0]:.3f} to {intervals[kind][1]:.3f})" if intervals else ""
+        cells += [_spread(values) + around, f"{mean(values) / real[kind]:.3f}" if values and real else ""]
     return f"| {name} | {what} | {len(scores)} | {' | '.join(cells)} | {seconds} |"
 
 
