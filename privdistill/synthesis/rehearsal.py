@@ -56,8 +56,8 @@ def divided_rows(candidates: Candidates, target: NoisyTarget, rows: int, believe
     """
     plans = {power: quotas(rows, tempered(target.shares, believed, power)) for power in _EXPONENTS}
     usual = Division(plans[EXPONENT], EXPONENT, {})
-    reach = max(abs(a - b) for a, b in zip(plans[_EXPONENTS[0]], plans[_EXPONENTS[-1]], strict=True))
-    if reach <= _LEAST_CHANGE * rows:
+    moved = sum(abs(a - b) for a, b in zip(plans[_EXPONENTS[0]], plans[_EXPONENTS[-1]], strict=True)) / 2
+    if moved <= _LEAST_CHANGE * rows:
         return usual
     have = np.bincount(candidates.labels[candidates.agreed], minlength=len(believed))  # (K,)
     enough = {power: plan for power, plan in plans.items() if _lack(plan, have) <= _lack(usual.wanted, have)}

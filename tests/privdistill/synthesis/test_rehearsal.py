@@ -12,7 +12,7 @@ from privdistill.synthesis.selection import Candidates
 
 def _target(counts: list[float]) -> NoisyTarget:
     classes = tuple(ClassTarget(np.zeros(3), np.full(4, 0.2), np.array([0.5, 0.5])) for _ in counts)
-    names = tuple("abcdef"[: len(counts)])
+    names = tuple(f"class {k}" for k in range(len(counts)))
     return NoisyTarget(names, np.array(counts), np.arange(4), classes, np.array([0.5, 0.5]), np.full(len(counts), 0.01))
 
 
@@ -92,3 +92,14 @@ def test_the_score_is_that_of_a_sample_in_the_noised_shares(seed: int) -> None:
         + f1_score(real, answers, average="macro", sample_weight=weights)
     ) / 2
     assert _score(real, answers, shares, np.arange(3)) == pytest.approx(expected)
+
+
+def test_many_small_classes_are_tried_although_each_moves_by_few_rows() -> None:
+    candidates = _candidates([40] * 30, np.random.default_rng(0), apart=0.2)
+    counts = list(np.geomspace(20, 600, 30))
+    target = _target(counts)
+    division = divided_rows(candidates, target, 300, np.ones(30, dtype=bool))
+    usual = quotas(300, tempered(target.shares, np.ones(30, dtype=bool)))
+    far = quotas(300, tempered(target.shares, np.ones(30, dtype=bool), 0.1))
+    assert max(abs(a - b) for a, b in zip(usual, far, strict=True)) < 20
+    assert division.scores
