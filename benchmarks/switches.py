@@ -16,8 +16,8 @@ from privdistill.matching.quotas import EXPONENT, quotas, tempered
 from privdistill.recipes import distribution
 from privdistill.synthesis import pool, selection, waves
 from privdistill.synthesis.near_duplicates import NearDuplicates
-from privdistill.synthesis.rehearsal import Division
 from privdistill.synthesis.selection import Candidates
+from privdistill.synthesis.selection.rehearsal import Division
 from privdistill.synthesis.steering import Opening
 
 __all__ = ["SWITCHES", "Switch", "switched"]

@@ -12,7 +12,7 @@ __all__ = ["EXPONENT", "quotas", "tempered"]
 
 EXPONENT = 0.4
 """The usual power: chosen on holdout sides at epsilon 8 and 2,000 rows. What is best depends on the rows and on the
-corpus (see `synthesis.rehearsal`)."""
+corpus (see `synthesis.selection.rehearsal`)."""
 
 
 def quotas(rows: int, shares: FloatArray) -> list[int]:

@@ -27,8 +27,8 @@ from privdistill.synthesis.measurement import PublicMap, make_public_map, record
 from privdistill.synthesis.panel import Panel, fit_panel
 from privdistill.synthesis.pool import Draft, public_pool
 from privdistill.synthesis.prompts import label_words
-from privdistill.synthesis.rehearsal import divided_rows
 from privdistill.synthesis.selection import Candidates, select
+from privdistill.synthesis.selection.rehearsal import divided_rows
 from privdistill.synthesis.teacher import Teacher, fit_teacher
 from privdistill.synthesis.waves import Waves
 

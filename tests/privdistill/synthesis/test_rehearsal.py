@@ -6,8 +6,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from privdistill.matching.quotas import EXPONENT, quotas, tempered
 from privdistill.matching.target import ClassTarget, NoisyTarget
-from privdistill.synthesis.rehearsal import _score, divided_rows
 from privdistill.synthesis.selection import Candidates
+from privdistill.synthesis.selection.rehearsal import _score, divided_rows
 
 
 def _target(counts: list[float]) -> NoisyTarget:
