@@ -53,10 +53,12 @@ def _around(name: str, one: Mapping[str, Any]) -> str:
     around = one["circumstances"]
     versions = ", ".join(f"{package} {number}" for package, number in around["versions"].items())
     factor = around["performance"]["pool_factor"]
+    tested = {run["tested"] for runs in one["epsilon"].values() for run in runs if "tested" in run}
+    records = f" {max(tested):,} test records;" if tested else ""
     candidates = "candidates a row by the recipe's rule" if factor is None else f"{factor:g} candidates a row"
     return (
-        f"* {name}: {around['date']}, commit {one['commit']}, {candidates}; {around['processor']}, {around['cores']} "
-        f"cores, Python {around['python']}, {versions}."
+        f"* {name}:{records} {around['date']}, commit {one['commit']}, {candidates}; {around['processor']}, "
+        f"{around['cores']} cores, Python {around['python']}, {versions}."
     )
 
 

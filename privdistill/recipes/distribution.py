@@ -232,6 +232,7 @@ def match(
     if _rule(task) == "tempered":
         context.progress("dividing rows among classes", 0, 1)
         division = divided_rows(candidates, target, task.rows, believed)
+        context.progress("dividing rows among classes", 1, 1)
         measured = replace(measured, wanted=division.wanted)
         said = {**said, "class_share_exponent": division.exponent, "exponents_tried": division.scores}
     choice = choose(candidates, measured)

@@ -15,12 +15,14 @@ def _run(words: float) -> dict:
     return {
         "synthetic": {"words": words, "embedding": 0.8}, "real": {"words": 0.8, "embedding": 0.9}, "teacher": 0.9,
         "intervals": {"words": [words - 0.02, words + 0.03], "embedding": [0.7, 0.9]},
-        "seconds": 3, "form": form, "length_distance": 0.1,
+        "tested": 1200, "seconds": 3, "form": form, "length_distance": 0.1,
     }  # fmt: skip
 
 
 def test_one_generation_has_the_interval_over_test_records() -> None:
-    assert "0.600 (0.580 to 0.630) | 0.750" in markdown(_results([_run(0.6)]))
+    text = markdown(_results([_run(0.6)]))
+    assert "0.600 (0.580 to 0.630) | 0.750" in text
+    assert "toys: 1,200 test records;" in text
 
 
 def test_several_generations_have_their_own_spread_instead() -> None:
@@ -31,5 +33,5 @@ def test_several_generations_have_their_own_spread_instead() -> None:
 
 def test_what_was_measured_before_intervals_were_kept_has_none() -> None:
     old = _run(0.6)
-    del old["intervals"]
+    del old["intervals"], old["tested"]
     assert "| 0.600 | 0.750 |" in markdown(_results([old]))

@@ -29,7 +29,8 @@ _EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 _LEAST_CHANGE = 0.02
 """Below this share of the rows, no power moves enough rows to be worth a trial."""
 _LEAST_LEFT = 10
-"""A class counts in a trial when so many of its candidates are left over under every power."""
+"""A power may ask for more rows of a class than the usual one only where so many of its candidates would be left over,
+and a class counts in a trial only when so many are left under every power that is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def divided_rows(candidates: Candidates, target: NoisyTarget, rows: int, believe
     if moved <= _LEAST_CHANGE * rows:
         return usual
     have = np.bincount(candidates.labels[candidates.agreed], minlength=len(believed))  # (K,)
-    enough = {power: plan for power, plan in plans.items() if _lack(plan, have) <= _lack(usual.wanted, have)}
-    chosen = {power: select(candidates, target, plan) for power, plan in enough.items()}
+    most = np.maximum(usual.wanted, have - _LEAST_LEFT)  # (K,)
+    tried = [power for power, plan in plans.items() if np.all(plan <= most)]
+    chosen = {power: select(candidates, target, plans[power]) for power in tried}
     left = {power: np.setdiff1d(np.flatnonzero(candidates.agreed), found) for power, (found, _) in chosen.items()}
     counts = np.stack([np.bincount(candidates.labels[one], minlength=len(believed)) for one in left.values()])
     counted = np.flatnonzero(believed & (counts.min(axis=0) >= _LEAST_LEFT))
@@ -75,11 +77,6 @@ def divided_rows(candidates: Candidates, target: NoisyTarget, rows: int, believe
         scores[power] = float(np.mean([_score(real, one, target.shares, counted) for one in answers]))
     best = max(scores, key=lambda power: scores[power])
     return Division(plans[best], best, {f"{power:g}": round(score, 4) for power, score in scores.items()})
-
-
-def _lack(wanted: Sequence[int], have: IntArray) -> int:
-    """Rows for which there is no candidate of their class."""
-    return int(np.maximum(np.asarray(wanted) - have, 0).sum())
 
 
 def _answers(view: Any, rows: Sequence[int], owners: IntArray, asked: IntArray) -> IntArray:

@@ -8,6 +8,7 @@ import pytest
 from privdistill.config import Performance
 from privdistill.features.blocks import class_of
 from privdistill.features.encoded import TextEncoder
+from privdistill.matching.quotas import quotas, tempered
 from privdistill.mechanisms.release import StatisticRequest
 from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
@@ -16,6 +17,7 @@ from privdistill.recipes import distribution
 from privdistill.recipes.base import Context, Recipe, Rows, Task
 from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.registry import find_recipe
+from privdistill.synthesis.selection.rehearsal import Division
 from tests.conftest import toy_rows
 from tests.privdistill.planted import answer
 
@@ -88,12 +90,22 @@ def test_class_shares_follow_the_noised_counts(context_for, rule) -> None:
     kept = [row for i, row in enumerate(rows) if row[1] == "good" or i % 4 == 0]
     task = replace(_task(60, ["bad", "good"]), class_shares=rule)
     _, out = _run(context_for(task), *zip(*kept, strict=True))
-    share = sum(label == "good" for _, label in kept) / len(kept)
-    if rule == "tempered":
-        power = out.facts["class_share_exponent"]
-        share = share**power / (share**power + (1 - share) ** power)
+    counts = np.array([out.facts["noised_counts"][name] for name in ("bad", "good")])
+    power = out.facts.get("class_share_exponent", 1.0)
+    assert (power < 1.0) == (rule == "tempered")
     assert out.facts["class_shares"] == rule
-    assert abs(out.labels.count("good") / 60 - share) < 0.1
+    expected = quotas(60, tempered(counts / counts.sum(), np.array([True, True]), power))
+    found = [out.labels.count(name) for name in ("bad", "good")]
+    assert sum(found) == 60
+    assert abs(found[0] - expected[0]) <= 1  # facts are rounded
+
+
+def test_rows_follow_the_power_that_was_found(context_for, monkeypatch) -> None:
+    division = Division([22, 38], 0.3, {"0.3": 0.9, "0.4": 0.8})
+    monkeypatch.setattr(distribution, "divided_rows", lambda *given: division)
+    _, out = _run(context_for(_task(60, ["bad", "good"])), *zip(*toy_rows(300), strict=True))
+    assert [out.labels.count(name) for name in ("bad", "good")] == [22, 38]
+    assert (out.facts["class_share_exponent"], out.facts["exponents_tried"]) == (0.3, division.scores)
 
 
 def test_labels_that_say_nothing_work(context_for) -> None:

@@ -55,9 +55,21 @@ def test_nothing_is_tried_where_nothing_would_be_left_to_ask() -> None:
 
 
 def test_no_power_asks_for_rows_that_nobody_wrote() -> None:
+    """There are fifty of the rare class: only powers that leave ten of them to be asked are tried."""
     candidates = _candidates([400, 50], np.random.default_rng(0))
-    division = divided_rows(candidates, _target([900.0, 100.0]), 120, np.array([True, True]))
-    assert division.wanted[1] <= 50
+    division = divided_rows(candidates, _target([900.0, 100.0]), 110, np.array([True, True]))
+    assert list(division.scores) == ["0.3", "0.4", "0.5", "0.6"]
+    plan = quotas(110, tempered(np.array([0.9, 0.1]), np.array([True, True]), 0.3))
+    assert plan[1] <= 40 < quotas(110, tempered(np.array([0.9, 0.1]), np.array([True, True]), 0.2))[1]
+
+
+def test_a_class_that_lacks_candidates_anyway_does_not_stop_the_trial() -> None:
+    candidates = _candidates([400, 300, 8], np.random.default_rng(0))
+    target = _target([700.0, 250.0, 50.0])
+    usual = quotas(150, tempered(target.shares, np.ones(3, dtype=bool)))
+    division = divided_rows(candidates, target, 150, np.ones(3, dtype=bool))
+    assert usual[2] > 8
+    assert list(division.scores) == ["0.4", "0.5", "0.6"]
 
 
 @settings(max_examples=10, deadline=None)
