@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=_OUT)
     given = parser.parse_args()
     given.layers, given.rank = finetune._LAYERS, finetune._RANK
-    given.learning_rate = finetune._LEARNING_RATE
+    given.learning_rate = finetune._LEARNING_RATES["low-rank"]
     said = {name: value for name, value in vars(given).items() if name != "out"}
     kept = json.loads(given.out.read_text()) if given.out.exists() else {}
     if kept.setdefault("given", said) != said:

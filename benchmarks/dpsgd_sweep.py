@@ -4,7 +4,8 @@ The corpus is a public stand-in, and only its private side is used: records to t
 of the rule is doubled or halved and more at a time, the learning rate and the number of steps together. Noise is what a
 corpus of the declared size would get at that epsilon by each setting's own schedule; with fewer records, noise and
 expected batch shrink together, so that noise over signal stays. Activations below the cut are computed once for all
-settings. What is compared is the likelihood of held-out texts, paired by text. Goes on where it stopped.
+settings. `--whole` trains whole weights instead of adapters. What is compared is the likelihood of held-out texts,
+paired by text. Goes on where it stopped.
 """
 
 import argparse
@@ -73,6 +74,7 @@ class Stand:
         self._given = given
         self.request = request_for(corpus, models, given.layers, given.rank, float(given.size))
         self.tail = Tail(models.language_model.network, given.layers, given.rank)
+        self._untrained = {name: matrix.detach().clone() for name, matrix in self.tail.matrices.items()}
         rows = [corpus.private[i] for i in np.random.default_rng(0).permutation(len(corpus.private))]
         units, encoded = as_units(rows, models)
         sequences = make_sequences(units, encoded, self.request, models.language_model)
@@ -111,9 +113,10 @@ class Stand:
             [(i, i + 1) for i in range(self.records)],
             schedule,
             make_optimizer=lambda trained: torch.optim.Adam(
-                trained, lr=finetune._LEARNING_RATE * setting.learning_rate
+                trained, lr=self._given.learning_rate * setting.learning_rate
             ),
             passes=self.train.passes,
+            ghost=self._given.rank is None,
         )
         seconds = time.process_time() - start
         after = self.likelihoods()
@@ -142,8 +145,8 @@ class Stand:
 
     def _reset(self) -> None:
         with torch.no_grad():
-            for matrix in self.tail.matrices.values():
-                matrix.zero_()
+            for name, matrix in self.tail.matrices.items():
+                matrix.copy_(self._untrained[name])
 
 
 def measure(stand: Stand, draws: int, out: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -181,7 +184,8 @@ def markdown(out: dict[str, Any]) -> str:
 {around["date"][:10]}, {around["processor"]}, {around["cores"]} cores,
 torch {versions["torch"]}, opacus {versions["opacus"]}; `python -m benchmarks.dpsgd_sweep`. Stand-in: {given["corpus"]}
 (public), {given["records"]} records of one shape, {given["held_out"]} held-out texts of its private side, model
-{given["model"]}; noise over signal is that of a corpus of
+{given["model"]}, {given["layers"]} layers, rank {given["rank"]} (None: whole weights), learning rate of the rule
+{given["learning_rate"]}; noise over signal is that of a corpus of
 {given["size"]} units at epsilon {given["epsilon"]}, but so few records a batch agree less than so many would.
 Gain: nats per token of held-out text over the public model, mean over texts with 95 % normal interval (one draw
 of noise and batches a line). Ahead: the same, paired by text, over the mean of the rule's draws.
@@ -211,9 +215,11 @@ def main() -> None:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--layers", type=int, default=finetune._LAYERS)
     parser.add_argument("--rank", type=int, default=finetune._RANK)
+    parser.add_argument("--whole", action="store_true", help="train whole weights, not adapters")
     parser.add_argument("--out", type=Path, default=_RESULTS / "dpsgd_sweep.json")
     given = parser.parse_args()
-    given.learning_rate = finetune._LEARNING_RATE
+    given.rank = None if given.whole else given.rank
+    given.learning_rate = finetune._LEARNING_RATES["whole" if given.whole else "low-rank"]
     kept = json.loads(given.out.read_text()) if given.out.exists() else {}
     said = {name: str(value) for name, value in vars(given).items() if name not in ("out", "draws")}
     if kept.setdefault("given", said) != said:

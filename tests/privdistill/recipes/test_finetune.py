@@ -143,6 +143,10 @@ def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench
     assert first.recompute
     plain = replace(context, task=replace(task, vocabulary_shortlist=None))
     assert finetune.request_for(plain, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b"))).shortlist is None
+    whole = replace(context, task=replace(task, tuned_weights="whole"))
+    asked = finetune.request_for(whole, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b")))
+    assert asked.rank is None
+    assert asked.learning_rate < first.learning_rate, "whole weights move at once, a low-rank product by one factor"
 
 
 def test_people_are_counted_by_their_own_noised_count() -> None:
