@@ -7,7 +7,7 @@ crashed, was skipped or lacked power can never make it greener. It knows no part
 import hashlib
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from audits.canaries.envelope import Opened, open_envelope
 from audits.errors import BadInputError
 from audits.evidence import Evidence, Settings
 from audits.features.embedding import Encoder, require_encoder
-from audits.findings import AuditReport, Finding, Inputs, Power, SideCount, Verdict
+from audits.findings import AuditReport, Finding, Inputs, Levels, Power, SideCount, Verdict
 from audits.inputs.claims import ReadClaim, read_claim
 from audits.inputs.files import Table, read_table
 from audits.inputs.units import Source, Synthetic, make_source, make_synthetic, normalise
 from audits.registry import Check, Outcome, load
-from audits.split import read_split_key, verify_split
+from audits.split import read_split_key, sides_hmac, verify_split
 from audits.statistics.holm import holm
 
 __all__ = ["Request", "examine", "findings", "read"]
@@ -81,6 +81,7 @@ def examine(request: Request, progress: Callable[[str, float], None] = lambda st
         examiner_version=_version(),
         seed=request.seed,
         inputs=inputs,
+        levels=Levels(**asdict(request.settings)),
         required=required,
         findings=found,
         verdict=_verdict(found, required),
@@ -168,7 +169,7 @@ def read(request: Request) -> tuple[Evidence, Inputs]:
         canaries=opened,
         encoder=Encoder(request.encoder) if request.encoder is not None else None,
     )
-    return evidence, _inputs(evidence, train, holdout, claim)
+    return evidence, _inputs(evidence, train, holdout, claim, key)
 
 
 def _synthetic(request: Request, label: list[str]) -> tuple[Table, str]:
@@ -229,7 +230,9 @@ def _key(seed: int, *tables: Table | None) -> bytes:
     return hashlib.sha256(f"privdistill/redact/v1 {seed} {digests}".encode()).digest()
 
 
-def _inputs(evidence: Evidence, train: Table, holdout: Table | None, claim: ReadClaim | None) -> Inputs:
+def _inputs(
+    evidence: Evidence, train: Table, holdout: Table | None, claim: ReadClaim | None, key: bytes | None
+) -> Inputs:
     source, rows = evidence.source, evidence.synthetic
     return Inputs(
         synthetic_sha256=evidence.synthetic_sha256,
@@ -244,6 +247,7 @@ def _inputs(evidence: Evidence, train: Table, holdout: Table | None, claim: Read
         holdout=_side(source, False, holdout.rows) if holdout is not None else None,
         privacy_unit=source.unit,
         split=evidence.split.kind,
+        sides_hmac=sides_hmac(key, train.sha256, holdout.sha256) if key is not None and holdout is not None else None,
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Estimate",
     "Finding",
     "Inputs",
+    "Levels",
     "Mechanism",
     "Model",
     "Power",
@@ -277,6 +278,17 @@ class Inputs(_Frozen):
     split: Literal["own", "external", "none"]
     """`own`: the claim's generator drew the sides with the source's key; `external`: a holdout file was given;
     `none`."""
+    sides_hmac: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """HMAC-SHA256 under the split key of `privdistill/sides/v1` NUL sha256(source file) sha256(holdout file), in bytes:
+    which files were examined, for whoever holds the key; None without a key or a holdout. It is never published."""
+
+
+class Levels(_Frozen):
+    """What an audit was asked to be content with; fixed before it ran."""
+
+    alpha: OpenProbability
+    power: OpenProbability
+    max_detectable: Probability
 
 
 class AuditReport(_Frozen):
@@ -286,6 +298,8 @@ class AuditReport(_Frozen):
     examiner_version: str
     seed: int
     inputs: Inputs
+    levels: Levels | None = None
+    """None in reports of examiners that did not say."""
     required: tuple[str, ...]
     """Ids of the checks without whose conclusive result the verdict is `inconclusive`."""
     findings: tuple[Finding, ...]

@@ -17,10 +17,11 @@ from audits.errors import BadInputError
 from audits.findings import Claim
 from audits.inputs.units import Source
 
-__all__ = ["SplitEvidence", "committed", "read_split_key", "verify_split"]
+__all__ = ["SplitEvidence", "committed", "read_split_key", "sides_hmac", "verify_split"]
 
 _COMMIT = b"privdistill/split-key/v1\0"
 _SIDE = b"privdistill/side/v1\0"
+_SIDES = b"privdistill/sides/v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ def on_holdout(key: bytes, name: bytes, holdout: float) -> bool:
     """
     draw = int.from_bytes(hmac.new(key, _SIDE + name, hashlib.sha256).digest()[:8], "big") / 2**64
     return draw < holdout
+
+
+def sides_hmac(key: bytes, train_sha256: str, holdout_sha256: str) -> str:
+    """Tie a report to the two files that were examined; without the key it says nothing about them."""
+    return hmac.new(key, _SIDES + bytes.fromhex(train_sha256 + holdout_sha256), hashlib.sha256).hexdigest()
 
 
 def verify_split(source: Source, claim: Claim | None, key: bytes | None) -> SplitEvidence:

@@ -16,7 +16,7 @@ from audits.findings import AuditReport, CanaryDeclaration
 from privdistill.atomic import write_atomically
 from privdistill.config import Source
 from privdistill.corpus.fingerprints import digest
-from privdistill.corpus.sides import normalise
+from privdistill.corpus.sides import normalise, sides_hmac
 from privdistill.corpus.units import Side, Split, plant
 from privdistill.errors import IndeterminateError, RefusedError, RunError
 from privdistill.mechanisms.release import PrivateUnits
@@ -26,10 +26,11 @@ from privdistill.recipes.base import Progress, Task
 from privdistill.runs import RunDirectory
 from privdistill.synthesis.canaries import canary_openings, canary_words
 
-__all__ = ["examine", "keep_sides", "plant_canaries", "read_audit", "refuse_canaries"]
+__all__ = ["examine", "keep_sides", "plant_canaries", "read_audit", "refuse_canaries", "require_own_sides"]
 
 _KEY = "split.key"
 _CORPUS = "corpus.digest"
+_SIDES = "sides.hmac"
 _CANARIES = "canaries"
 _DECLARED = "declared.json"
 _ANSWERS = {0, 3, 10}
@@ -51,8 +52,10 @@ def keep_sides(run: RunDirectory, sides: Split, key: bytes) -> None:
             )
         return
     write_atomically(run.private / _KEY, key.hex().encode() + b"\n")
-    for name, side in (("train", sides.train), ("holdout", sides.holdout)):
-        write_atomically(run.private / f"{name}.parquet", _parquet(side))
+    files = {name: _parquet(side) for name, side in (("train", sides.train), ("holdout", sides.holdout))}
+    for name, content in files.items():
+        write_atomically(run.private / f"{name}.parquet", content)
+    write_atomically(run.private / _SIDES, sides_hmac(key, files["train"], files["holdout"]).encode() + b"\n")
     write_atomically(kept, found)  # last: with it, all of them are there
 
 
@@ -128,6 +131,12 @@ def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Pr
     for file in (*needed, *([envelope] if source.canaries else [])):
         if not file.is_file():
             raise RunError(f"{file} is missing, so the run cannot be audited; generate a new one")
+    key = bytes.fromhex(needed[4].read_text().strip())
+    if _kept_sides(run) not in (None, sides_hmac(key, needed[2].read_bytes(), needed[3].read_bytes())):
+        raise RunError(
+            f"the sides in {run.private} are not those that the run was made from, so an audit would say nothing about "
+            "it; restore the files, or generate a new run"
+        )
     run.audit.parent.mkdir(exist_ok=True, mode=0o700)
     run.audit.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "audits", "--synthetic", str(run.data), "--claim", str(run.claim)]
@@ -151,6 +160,24 @@ def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Pr
             f"{run.private / 'audit.stderr'}"
         )
     return read_audit(run.audit)
+
+
+def require_own_sides(run: RunDirectory, report: AuditReport) -> None:
+    """Refuse a report about other private files than the run's. A copy of a run without its private side cannot tell.
+
+    Raises:
+        IndeterminateError: the report is about others, or names none.
+    """
+    if _kept_sides(run) not in (None, report.inputs.sides_hmac):
+        raise IndeterminateError(
+            f"{run.audit} examined other private files than those that the run was made from, so it says nothing about "
+            "them; run privdistill audit"
+        )
+
+
+def _kept_sides(run: RunDirectory) -> str | None:
+    kept = run.private / _SIDES
+    return kept.read_text().strip() if kept.is_file() else None
 
 
 def refuse_canaries(run: RunDirectory) -> None:

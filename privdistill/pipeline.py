@@ -61,7 +61,7 @@ def generate(
     from privdistill.candidate import write_candidate
     from privdistill.corpus.fingerprints import fingerprints
     from privdistill.corpus.sides import commitment
-    from privdistill.corpus.units import load_sides
+    from privdistill.corpus.units import draw_sides, read_declared
     from privdistill.examination import keep_sides, plant_canaries
     from privdistill.mechanisms.door import Door
     from privdistill.models.assets import locate
@@ -72,13 +72,14 @@ def generate(
     path = locate(source.path, progress)
     book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
+    # What a source was opened with is kept for good, so a column or a model that is not there is found before.
+    records, models = read_declared(path, source), load_models(config.synthesis, config.performance, progress)
     kept = book.open_source(name, unit=source.unit, holdout=source.holdout, cap=cap)
-    sides = load_sides(path, source, kept.key)
+    sides = draw_sides(records, source, kept.key)
     attempt = book.attempt(kept, intent.mechanisms, intent.budget, partial(fingerprints, sides), resumed=resume)
     begin = RunDirectory.resume if resume else RunDirectory.begin
     directory, manifest = begin(run, config=config, ledger=book.address, source_id=kept.id)
     with directory.recording(manifest):
-        models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:

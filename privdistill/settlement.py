@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.atomic import write_atomically
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
-from privdistill.errors import PrivdistillError
+from privdistill.errors import PrivdistillError, RefusedError
 from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
 from privdistill.runs import RunDirectory, now
 
@@ -30,6 +30,10 @@ def decide_run(run: RunDirectory, loaded: LoadedPolicy, waivers: Sequence[Waiver
     run.decision.unlink(missing_ok=True)
     claim, claim_sha256 = _read(run.claim, Claim)
     audit, audit_sha256 = _read(run.audit, AuditReport)
+    if audit is not None:
+        from privdistill.examination import require_own_sides
+
+        require_own_sides(run, audit)
     data_sha256 = _sha256(run.data)
     decision = decide(
         loaded.policy,
@@ -49,21 +53,25 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
     """Decide about a bundle: the decision inside when it verifies and was made under this very policy.
 
     Under another policy the audit's numbers are not in the bundle, so rules that need them are not run.
+
+    Raises:
+        RefusedError: the bundle does not verify.
     """
     claim, claim_sha256 = _read(bundle / "claim.json", Claim)
     inside, _ = _read(bundle / "decision.json", Decision)
-    sound = verify(bundle).ok
-    if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
+    if not verify(bundle).ok:
+        raise RefusedError(f"{bundle} does not verify, so there is nothing to decide about; see privdistill verify")
+    if inside is not None and inside.policy.sha256 == loaded.sha256:
         return renewed(inside, waivers, now())
     digests = Digests(
-        data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")) if sound else None,
+        data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")),
         claim=claim_sha256,
         audit=None,
         policy=loaded.sha256,
     )
     return decide(
         loaded.policy,
-        claim if sound else None,
+        claim,
         None,
         None,
         digests,

@@ -81,7 +81,10 @@ def epsilon_problems(claim: Claim) -> tuple[str, ...]:
         found.append(f"the mechanisms compose to mu {mu:.6g}, the claim says {claim.mu:.6g}")
     for mechanism in noised:
         steps = mechanism.noise_grid_steps
-        if mechanism.noise == "discrete-gaussian" and steps is not None and steps >= 2**24 and mechanism.dimension:
+        if mechanism.noise == "discrete-gaussian":
+            if steps is None or steps < 2**24 * (1 - _ROUNDING) or not mechanism.dimension:
+                found.append(f"mechanism {mechanism.name!r} states no cells, or no grid fine enough to book delta for")
+                continue
             needed = discretisation_delta(claim.epsilon, mechanism.dimension, steps) * mechanism.steps
             if needed > mechanism.delta_discretisation * (1 + _ROUNDING):
                 found.append(f"mechanism {mechanism.name!r} books less delta for its integer grid than it needs")

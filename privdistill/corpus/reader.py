@@ -6,6 +6,7 @@ records are for; messages name columns and row numbers, never content.
 
 import csv
 import gzip
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def read(
             continue
         if unit_column is not None:
             unit = _scalar(row.get(unit_column), number, unit_column)
-            if unit == "":
+            if not unit.strip():
                 raise CorpusError(
                     f"row {number} of {path.name} has no value in unit column {unit_column!r}; every record "
                     f"needs its unit"
@@ -88,8 +89,11 @@ def _text(value: object, row: int, column: str, path: Path) -> str:
 
 
 def _scalar(value: object, row: int, column: str) -> str:
-    if value is None:
+    """The value as text; whole numbers have no fraction, since a gap in a column makes floats of them."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, str | int | float):
         return str(value)
     raise CorpusError(f"row {row}: expected a word or a number in column {column!r}, found {type(value).__name__}")

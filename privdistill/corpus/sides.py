@@ -10,11 +10,12 @@ import hmac
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["commitment", "is_holdout", "kept_records", "normalise"]
+__all__ = ["commitment", "is_holdout", "kept_records", "normalise", "sides_hmac"]
 
 _SIDE = b"privdistill/side/v1\0"
 _KEEP = b"privdistill/keep/v1\0"
 _COMMIT = b"privdistill/split-key/v1\0"
+_FILES = b"privdistill/sides/v1\0"
 
 
 def normalise(text: str) -> str:
@@ -41,6 +42,12 @@ def kept_records(key: bytes, unit: str, texts: Sequence[str], labels: Sequence[s
 def commitment(key: bytes) -> str:
     """Public commitment to the split key, fixed before anything is generated."""
     return hashlib.sha256(_COMMIT + key).hexdigest()
+
+
+def sides_hmac(key: bytes, train: bytes, holdout: bytes) -> str:
+    """Which private files the examiner has to be shown: a keyed digest of both, kept beside them, never published."""
+    digests = hashlib.sha256(train).digest() + hashlib.sha256(holdout).digest()
+    return hmac.new(key, _FILES + digests, hashlib.sha256).hexdigest()
 
 
 def _uniform(key: bytes, message: bytes) -> float:

@@ -15,7 +15,7 @@ from privdistill.corpus.reader import Records, read
 from privdistill.corpus.sides import is_holdout, kept_records, normalise
 from privdistill.mechanisms.release import PrivateUnits
 
-__all__ = ["Side", "Split", "load_sides", "plant", "split"]
+__all__ = ["Side", "Split", "draw_sides", "plant", "split"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -36,19 +36,23 @@ class Split:
     holdout: Side
 
 
-def load_sides(path: Path, source: Source, key: bytes) -> Split:
-    """Read a corpus as declared and draw its sides.
+def read_declared(path: Path, source: Source) -> Records:
+    """Read a corpus as declared.
 
     Raises:
         CorpusError: it cannot be read as declared.
     """
-    records = read(
+    return read(
         path,
         text_column=source.text_column,
         fields=source.fields,
         label_column=source.label_column,
         unit_column=source.unit if source.unit != "record" else None,
     )
+
+
+def draw_sides(records: Records, source: Source, key: bytes) -> Split:
+    """The sides of a source's records, by its key and what was declared of it."""
     return split(
         records,
         key=key,

@@ -15,6 +15,8 @@ __all__ = ["contradictions"]
 _SLACK = 1e-3
 """Relative tolerance on epsilon, the same as the examiner's."""
 _ROUNDING = 1e-6
+_LEAST_GRID_STEPS = 2.0**24
+"""Below it the integer grid costs more delta than the bound on it was proved for."""
 
 
 def contradictions(claim: Claim) -> tuple[str, ...]:
@@ -49,8 +51,13 @@ def _mechanism(mechanism: Mechanism) -> list[str]:
     wanted = "poisson" if mechanism.kind == "sampled-gaussian" else "full-batch"
     if mechanism.sampler != wanted or (wanted == "full-batch" and mechanism.sample_rate != 1.0):
         found.append(f"mechanism {name} of kind {mechanism.kind} was sampled {mechanism.sampler}")
-    if mechanism.noise == "discrete-gaussian" and mechanism.noise_grid_steps is None:
-        found.append(f"mechanism {name} states discrete noise without its grid")
+    if mechanism.dimension == 0:
+        found.append(f"mechanism {name} says that it released no cell")
+    if mechanism.noise == "discrete-gaussian":
+        if mechanism.noise_grid_steps is None:
+            found.append(f"mechanism {name} states discrete noise without its grid")
+        elif mechanism.noise_grid_steps < _LEAST_GRID_STEPS * (1 - _ROUNDING):
+            found.append(f"mechanism {name} has noise of {mechanism.noise_grid_steps:.4g} grid steps, fewer than 2^24")
     if mechanism.kind == "gaussian-threshold" and mechanism.delta_threshold == 0:
         found.append(f"mechanism {name} releases names above a threshold and books no delta for it")
     if mechanism.sensitivity is not None and mechanism.sensitivity_parts:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audits.findings import Model
-from privdistill import pipeline
+from privdistill import examination, pipeline
 from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
@@ -170,7 +170,7 @@ def test_an_interruption_before_any_mechanism_costs_nothing(recipe, config, ledg
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loading, "load_models", interrupted)
+    monkeypatch.setattr(examination, "keep_sides", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(config, ledger, tmp_path / "run")
     assert Ledger(ledger).total(RunDirectory(tmp_path / "run").manifest().source_id).attempts == 0
@@ -223,6 +223,13 @@ def test_bad_corpora_leave_no_run_behind(recipe, config, ledger, tmp_path: Path)
     with pytest.raises(CorpusError, match="no column 'words'"):
         generate(config.model_copy(update={"source": source}), ledger, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mistyped_unit_does_not_settle_what_the_source_is_kept_by(recipe, config, ledger, tmp_path: Path) -> None:
+    mistyped = config.source.model_copy(update={"unit": "persn", "contribution_bound": 2})
+    with pytest.raises(CorpusError, match="no column 'persn'"):
+        generate(config.model_copy(update={"source": mistyped}), ledger, tmp_path / "run")
+    assert list(Ledger(ledger).sources()) == []
 
 
 def test_unknown_recipes_and_stray_descriptions_are_refused(recipe, config: RunConfig) -> None:

@@ -3,6 +3,7 @@
 Reports are written before the process ends and never change its exit code. It does not know how a policy decides.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,8 @@ def _asked(form: str, output: list[str]) -> tuple[str, list[tuple[Path, str]]]:
 def _write(file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        # A file of its own is the owner's to show: it may hold the audit's numbers.
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
     except OSError as error:
         raise UsageError(f"the report cannot be written to {file} ({error.strerror}); name another --output") from None

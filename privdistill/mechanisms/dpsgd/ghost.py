@@ -85,7 +85,7 @@ class Ghost:
         seen = [self._of(part, records, filled) for part in self._maps]
         squares = torch.stack([_largest_square(*one) for one in seen]).sum(dim=0)  # (B,)
         fine = torch.isfinite(squares)
-        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0)  # (B,)
+        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0).float()  # (B,)
         return [_sum(one, factors, fine) for one in seen]
 
     def _watch(self, part: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -126,13 +126,25 @@ def _in_rows(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _largest_square(inputs: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
-    """Squared norms (B,) of the gradients of one map, as large as they could be, rounding considered."""
+    """Squared norms (B,), double, of the gradients of one map, as large as they could be, rounding considered.
+
+    In single precision squares vanish below 1e-22, and a slope can make up for that: sides are first brought to
+    size one.
+    """
+    inputs, input_size = _of_size_one(inputs)
+    slopes, slope_size = _of_size_one(slopes)
     alike = inputs @ inputs.transpose(1, 2)  # (B, T, T)
     alike *= slopes @ slopes.transpose(1, 2)
     reach = (inputs.norm(dim=2) * slopes.norm(dim=2)).sum(dim=1)  # (B,)
     largest: torch.Tensor = alike.sum(dim=(1, 2)).clamp(min=0.0)
     largest += _rounding(inputs.shape[2], slopes.shape[2]) * reach.square()
-    return largest
+    return largest.double() * (input_size * slope_size).square()
+
+
+def _of_size_one(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, T, width) over the largest absolute value of each record, and these, (B,), in double precision."""
+    size = rows.abs().amax(dim=(1, 2))  # (B,)
+    return rows / torch.where(size > 0, size, 1.0)[:, None, None], size.double()
 
 
 def _rounding(inside: int, outside: int) -> float:

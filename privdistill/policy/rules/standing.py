@@ -84,9 +84,14 @@ class _AuditUnit(Rule):
         return satisfied("both count records" if claimed == "record" else f"both count by a unit column ({claimed!r})")
 
 
+_CANARY_CHECKS = ("PD501", "PD502")
+_LEAST_ALPHA, _LEAST_POWER, _MOST_DETECTABLE = 0.05, 0.8, 0.05
+"""The examiner's own levels: with less of them, it finds less."""
+
+
 class _AuditVerdict(Rule):
     kind: str = "standing"
-    evidence: ClassVar[frozenset[Evidence]] = frozenset({"audit"})
+    evidence: ClassVar[frozenset[Evidence]] = frozenset({"audit", "claim"})
 
     @property
     def requirement(self) -> str:
@@ -102,6 +107,14 @@ class _AuditVerdict(Rule):
         passed = {finding.id for finding in audit.findings if finding.status == "pass"}
         passed -= {finding.id for finding in audit.findings if finding.status != "pass"}
         missing = [check for check in audit.required if check not in passed]
+        levels = audit.levels
+        if levels is not None and (
+            levels.alpha < _LEAST_ALPHA or levels.power < _LEAST_POWER or levels.max_detectable > _MOST_DETECTABLE
+        ):
+            return not_run("the audit was asked to be content with less than the examiner's own levels")
+        ran = {finding.id for finding in audit.findings if finding.status != "skipped"}
+        if facts.claim is not None and facts.claim.canaries is not None and not ran.issuperset(_CANARY_CHECKS):
+            return not_run("the claim says that canaries were planted, and the audit did not look for them")
         if audit.verdict != "pass" or missing or not passed:
             return not_run(
                 f"the audit is {audit.verdict}" + (f" ({', '.join(missing)} not conclusive)" if missing else "")

@@ -309,6 +309,9 @@ def test_a_grid_that_books_too_little_delta_is_found(original: Path) -> None:
     claim = Claim.model_validate_json((original / layout.CLAIM).read_bytes())
     thin = claim.mechanisms[0].model_copy(update={"delta_discretisation": 0.0})
     assert "integer grid" in epsilon_problems(claim.model_copy(update={"mechanisms": (thin,)}))[0]
+    for fault in ({"noise_grid_steps": 2.0}, {"noise_grid_steps": None}, {"dimension": 0}):
+        unbooked = claim.mechanisms[0].model_copy(update={**fault, "delta_discretisation": 0.0})
+        assert "no grid fine enough" in epsilon_problems(claim.model_copy(update={"mechanisms": (unbooked,)}))[0]
     noiseless = claim.mechanisms[0].model_copy(update={"kind": "none"})
     assert epsilon_problems(claim.model_copy(update={"mechanisms": (noiseless,)})) == ("a mechanism added no noise",)
 

@@ -120,6 +120,25 @@ def test_a_missing_unit_value_is_an_error(tmp_path: Path) -> None:
         load(path, unit="who")
 
 
+@pytest.mark.parametrize("missing", [float("nan"), float("inf"), " ", "\t", None], ids=repr)
+def test_what_stands_for_no_unit_joins_no_people(tmp_path: Path, missing: object) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": "a b", "who": 1 if not isinstance(missing, str) else "p"}, {"text": "c d", "who": missing}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(CorpusError, match=r"row 2 .* unit column 'who'"):
+        load(path, label=None, unit="who")
+
+
+def test_a_column_with_gaps_gives_the_same_units_as_one_without(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, kind in (("whole", pa.int64()), ("float", pa.float64())):
+        table = pa.table({"text": ["a b", "c d"], "who": pa.array([1, 2**40], kind)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        assert load(tmp_path / f"{name}.parquet", label=None, unit="who").units == ("1", str(2**40))
+
+
 def test_a_ten_megabyte_record_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("word " * 2_000_000, "x", "p"), ("c d", "x", "q")])
     assert len(load(path).texts[0]) == 10_000_000

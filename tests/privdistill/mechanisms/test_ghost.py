@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 
 WHOLE = replace(REQUEST, rank=None)
 WIDTH, POSITIONS = 4, 3
-values = st.sampled_from([0.0, 0.1, -1.0, 3.0, 1e4, 1e20, 1e30, float("nan"), float("inf")])
+values = st.sampled_from([0.0, 2e-23, 0.1, -1.0, 3.0, 1e4, 1e20, 1e30, float("nan"), float("inf")])
 record = st.lists(st.lists(values, min_size=WIDTH, max_size=WIDTH), min_size=POSITIONS, max_size=POSITIONS)
 Records = list[list[list[float]]]
 
@@ -230,3 +230,14 @@ def test_what_is_clipped_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(dpsgd, "_trained", lambda module: real(module)[::-1])
     with pytest.raises(MechanismError, match="not what is trained"):
         clean(LARGE)
+
+
+def test_squares_that_vanish_in_single_precision_are_still_bounded() -> None:
+    """Inputs of 2e-23 have a square of zero, and slopes of 1e18 make of them a gradient far beyond the bound."""
+    part = torch.nn.Sequential(torch.nn.Linear(1024, 64, bias=False))
+    ghost = Ghost(part)
+    found = part(torch.full((1, 50, 1024), 2e-23))
+    found.backward(torch.full_like(found, 1e18))
+    assert part[0].weight.grad.double().norm() > 0.2
+    (total,) = ghost.clipped_sums(1, None, 0.1)
+    assert 0.09 < total.double().norm() <= 0.1

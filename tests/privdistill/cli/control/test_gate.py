@@ -167,6 +167,17 @@ def test_the_gate_decides_about_a_bundle_as_of_now(
     assert cli("verify", "bundle").code == 0, "what was decided then is still what was decided then"
 
 
+def test_a_bundle_that_was_edited_is_refused_and_reports_are_for_their_owner(cli: Callable, run: Path) -> None:
+    assert cli("gate", run, "--policy", "internal", "--output", "json=new/decision.json").code == 0
+    assert Path("new/decision.json").stat().st_mode & 0o077 == 0
+    assert cli("release", run, "--policy", "internal", "--out", "bundle").code == 0
+    assert cli("gate", "bundle", "--policy", "internal").code == 0
+    edit(Path("bundle/claim.json"), lambda d: d.update(epsilon=1.0))
+    ended = cli("gate", "bundle", "--policy", "internal")
+    assert ended.code == 10
+    assert "does not verify" in ended.err
+
+
 def mend(bundle: Path) -> None:
     from privdistill.bundle import layout
 

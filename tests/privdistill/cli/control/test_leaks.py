@@ -5,12 +5,17 @@ with that one fault, bound together again as a careful forger would.
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from privdistill.corpus.sides import sides_hmac
 from tests.privdistill.cli.control.runs import (
     add_sides,
     bind,
@@ -100,6 +105,14 @@ def test_a_forged_claim(cli: Callable, run: Path, policy: str) -> None:
     assert "ledger-charges" in refused(cli, run, policy)
 
 
+@pytest.mark.parametrize("fault", [{"noise_grid_steps": 2.0, "delta_discretisation": 0.0}, {"dimension": 0}], ids=str)
+def test_a_grid_that_no_delta_was_booked_for(cli: Callable, run: Path, policy: str, fault: dict[str, Any]) -> None:
+    change_mechanism(run, **fault)
+    bind(run)
+    refused(cli, run, policy)
+    assert open_rules(run)["claim-coherent"] == "violated"
+
+
 def test_a_claim_of_another_run(cli: Callable, run: Path, policy: str, in_folder: Path) -> None:
     other = build_run(in_folder / "other", base=BASES[policy])
     (run / CLAIM).write_bytes((other / CLAIM).read_bytes())
@@ -163,6 +176,50 @@ def test_an_underpowered_audit(cli: Callable, run: Path, policy: str, detectable
     edit(run / AUDIT, weaken)
     refused(cli, run, policy, code=3)
     assert open_rules(run) == {"power": "not-run"}
+
+
+@pytest.mark.parametrize("looser", [{"alpha": 0.01}, {"power": 0.5}, {"max_detectable": 0.5}], ids=str)
+def test_an_audit_that_was_asked_to_be_content_with_less(cli: Callable, run: Path, policy: str, looser: dict) -> None:
+    own = {"alpha": 0.05, "power": 0.8, "max_detectable": 0.05}
+    edit(run / AUDIT, lambda d: d.update(levels=own | looser))
+    refused(cli, run, policy, code=3)
+    assert open_rules(run) == {"audit-verdict": "not-run"}
+    edit(run / AUDIT, lambda d: d.update(levels=own))
+    assert cli("release", run, "--policy", policy, "--out", "bundle").code == 0
+
+
+def test_planted_canaries_that_nobody_looked_for(cli: Callable, run: Path, policy: str) -> None:
+    edit(run / CLAIM, lambda d: d.update(canaries={"issued": 100, "commitment": "0" * 64}))
+    edit(run / AUDIT, lambda d: [f.update(status="skipped") for f in d["findings"] if f["id"].startswith("PD5")])
+    bind(run)
+    assert "canaries were planted" in refused(cli, run, policy, code=3)
+
+
+def test_an_audit_of_other_private_files(cli: Callable, in_folder: Path) -> None:
+    """The examiner runs for real, once on an unrelated corpus and once on a part of the run's own."""
+    run = build_run(in_folder / "run")
+    add_sides(run, private_sentences(60))
+    private = run / "private"
+    key, sides = bytes.fromhex((private / "split.key").read_text().strip()), ("train.parquet", "holdout.parquet")
+    (private / "sides.hmac").write_text(sides_hmac(key, *((private / name).read_bytes() for name in sides)))
+    cli("audit", run, "--quiet")
+    assert "other private files" not in cli("gate", run).err
+    kept = (private / "train.parquet").read_bytes()
+    texts = public_sentences(40)
+    pq.write_table(pa.table({"text": texts, "unit": texts, "label": ["fresh"] * 40}), private / "train.parquet")
+    ended = cli("audit", run, "--quiet")
+    assert ended.code not in (0, 3, 10)
+    assert "not those that the run was made from" in ended.err
+    options = ["--source", private / "train.parquet", "--holdout", private / "holdout.parquet"]
+    options += ["--split-key", private / "split.key", "--synthetic", run / "candidate/data.parquet"]
+    options += ["--claim", run / CLAIM, "--label-column", "label", "--out", run / "audit"]
+    subprocess.run([sys.executable, "-m", "audits", *map(str, options)], check=False, capture_output=True)
+    (private / "train.parquet").write_bytes(kept)
+    for command in (("gate", run), ("release", run, "--policy", "internal", "--out", "bundle")):
+        ended = cli(*command)
+        assert ended.code == 3
+        assert "other private files" in ended.err
+    assert not (run / "decision.json").exists()
 
 
 @pytest.mark.parametrize("status", ["inconclusive", "error", "skipped"])
