@@ -128,23 +128,24 @@ def _in_rows(tensor: torch.Tensor) -> torch.Tensor:
 def _largest_square(inputs: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
     """Squared norms (B,), double, of the gradients of one map, as large as they could be, rounding considered.
 
-    In single precision squares vanish below 1e-22, and a slope can make up for that: sides are first brought to
-    size one.
+    In single precision squares vanish below 1e-22, and a slope can make up for that: every position is first brought to
+    size one, and what it counts is put back in double precision.
     """
     inputs, input_size = _of_size_one(inputs)
     slopes, slope_size = _of_size_one(slopes)
+    size = input_size * slope_size  # (B, T)
     alike = inputs @ inputs.transpose(1, 2)  # (B, T, T)
     alike *= slopes @ slopes.transpose(1, 2)
-    reach = (inputs.norm(dim=2) * slopes.norm(dim=2)).sum(dim=1)  # (B,)
-    largest: torch.Tensor = alike.sum(dim=(1, 2)).clamp(min=0.0)
+    reach = (inputs.norm(dim=2) * slopes.norm(dim=2) * size).sum(dim=1)  # (B,)
+    largest: torch.Tensor = torch.einsum("bt,btu,bu->b", size, alike.double(), size).clamp(min=0.0)
     largest += _rounding(inputs.shape[2], slopes.shape[2]) * reach.square()
-    return largest.double() * (input_size * slope_size).square()
+    return largest
 
 
 def _of_size_one(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, T, width) over the largest absolute value of each record, and these, (B,), in double precision."""
-    size = rows.abs().amax(dim=(1, 2))  # (B,)
-    return rows / torch.where(size > 0, size, 1.0)[:, None, None], size.double()
+    """(B, T, width) over the largest absolute value of each position, and these, (B, T), in double precision."""
+    size = rows.abs().amax(dim=2)  # (B, T)
+    return rows / torch.where(size > 0, size, 1.0)[:, :, None], size.double()
 
 
 def _rounding(inside: int, outside: int) -> float:
