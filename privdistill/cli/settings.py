@@ -79,7 +79,8 @@ def load_settings(flags: Mapping[str, object], *, file: Path | None) -> Settings
     if ledger is not None and not isinstance(ledger, str):
         raise ConfigError(f"{file}: expected a path under `ledger`")
     source = merged.setdefault("source", {})
-    if isinstance(source, dict) and "path" not in source:
+    strays = merged.keys() - RunConfig.model_fields.keys()  # perhaps `source`, mistyped: then that is what to say
+    if isinstance(source, dict) and "path" not in source and not strays:
         raise ConfigError(
             f"no corpus given: name a file, or set source.path in {FILE_NAME} (`privdistill init` writes one;"
             " the corpus `demo` is embedded)"

@@ -130,3 +130,9 @@ def test_problems_are_collected_and_no_value_is_repeated(file: Path) -> None:
 def test_a_missing_corpus_says_how_to_name_one(in_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"privdistill init"):
         load_settings({}, file=None)
+
+
+def test_a_mistyped_section_is_named_before_the_corpus_that_it_hides(file: Path) -> None:
+    file.write_text(FILE.replace("source:", "soruce:"))
+    with pytest.raises(ConfigError, match=r"soruce \(privdistill.yaml\): unknown key"):
+        load_settings({}, file=file)
