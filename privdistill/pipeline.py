@@ -51,8 +51,7 @@ def generate(
     With `resume`, the interrupted run `run` goes on under the charge that it has made; nothing is charged twice.
 
     Guarantee: the candidate is (epsilon, delta)-DP with the epsilon and delta of its claim.
-    Unit: config.source.unit. Adjacency: add or remove one unit.
-    Sensitivity: stated by each mechanism behind the door.
+    Unit: config.source.unit. Adjacency: add or remove one unit. Sensitivity: stated by each mechanism behind the door.
 
     Raises:
         PrivdistillError: see `errors`; a refusal or bad input comes before anything is spent.
@@ -72,14 +71,14 @@ def generate(
     path = locate(source.path, progress)
     book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
-    # What a source was opened with is kept for good, so a column or a model that is not there is found before.
-    records, models = read_declared(path, source), load_models(config.synthesis, config.performance, progress)
+    records = read_declared(path, source)  # first: what a source was opened with is kept, a mistyped unit too
     kept = book.open_source(name, unit=source.unit, holdout=source.holdout, cap=cap)
     sides = draw_sides(records, source, kept.key)
     attempt = book.attempt(kept, intent.mechanisms, intent.budget, partial(fingerprints, sides), resumed=resume)
     begin = RunDirectory.resume if resume else RunDirectory.begin
     directory, manifest = begin(run, config=config, ledger=book.address, source_id=kept.id)
     with directory.recording(manifest):
+        models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.atomic import write_atomically
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
-from privdistill.errors import PrivdistillError, RefusedError
+from privdistill.errors import PrivdistillError
 from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
 from privdistill.runs import RunDirectory, now
 
@@ -52,26 +52,23 @@ def decide_run(run: RunDirectory, loaded: LoadedPolicy, waivers: Sequence[Waiver
 def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] = ()) -> Decision:
     """Decide about a bundle: the decision inside when it verifies and was made under this very policy.
 
-    Under another policy the audit's numbers are not in the bundle, so rules that need them are not run.
-
-    Raises:
-        RefusedError: the bundle does not verify.
+    Under another policy the audit's numbers are not in the bundle, so rules that need them are not run. A bundle that
+    does not verify is denied, whatever the rules say of the little that is left of it.
     """
     claim, claim_sha256 = _read(bundle / "claim.json", Claim)
     inside, _ = _read(bundle / "decision.json", Decision)
-    if not verify(bundle).ok:
-        raise RefusedError(f"{bundle} does not verify, so there is nothing to decide about; see privdistill verify")
-    if inside is not None and inside.policy.sha256 == loaded.sha256:
+    sound = verify(bundle).ok
+    if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
         return renewed(inside, waivers, now())
     digests = Digests(
-        data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")),
+        data=_sha256(next(iter(sorted((bundle / "data").glob("*.parquet"))), bundle / "absent")) if sound else None,
         claim=claim_sha256,
         audit=None,
         policy=loaded.sha256,
     )
-    return decide(
+    made = decide(
         loaded.policy,
-        claim,
+        claim if sound else None,
         None,
         None,
         digests,
@@ -79,6 +76,8 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
         tool_version=version("privdistill"),
         waivers=waivers,
     )
+    broken = {"verdict": "deny", "reason": "the bundle does not verify; see privdistill verify"}
+    return made if sound else made.model_copy(update=broken)
 
 
 def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path, sign: Signer | None = None) -> Path:

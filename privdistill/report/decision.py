@@ -22,7 +22,9 @@ def render_decision(decision: Decision, *, report: str | None = None) -> str:
     unmet = decision.unmet()
     width = max((len(result.id) for result in unmet), default=0)
     lines = [verdict_line(decision)]
-    if any(use.state in ("expired", "refused") for use in decision.waivers):
+    if decision.verdict == "deny" and not any(result.status == "violated" for result in unmet if result.required):
+        lines.append(f"  fail  {plain(decision.reason)}")  # no rule says it
+    elif any(use.state in ("expired", "refused") for use in decision.waivers):
         lines.append(f"  fail  {plain(decision.reason)}")
     for result in unmet:
         lines.append(_line(result, width, waived=result.id in decision.waived))

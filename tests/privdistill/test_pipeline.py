@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audits.findings import Model
-from privdistill import examination, pipeline
+from privdistill import pipeline
 from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
@@ -170,7 +170,7 @@ def test_an_interruption_before_any_mechanism_costs_nothing(recipe, config, ledg
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(examination, "keep_sides", interrupted)
+    monkeypatch.setattr(loading, "load_models", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(config, ledger, tmp_path / "run")
     assert Ledger(ledger).total(RunDirectory(tmp_path / "run").manifest().source_id).attempts == 0

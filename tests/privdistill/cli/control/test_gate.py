@@ -175,7 +175,7 @@ def test_a_bundle_that_was_edited_is_refused_and_reports_are_for_their_owner(cli
     edit(Path("bundle/claim.json"), lambda d: d.update(epsilon=1.0))
     ended = cli("gate", "bundle", "--policy", "internal")
     assert ended.code == 10
-    assert "does not verify" in ended.err
+    assert "does not verify" in ended.out
 
 
 def mend(bundle: Path) -> None:
