@@ -299,7 +299,7 @@ class AuditReport(_Frozen):
     seed: int
     inputs: Inputs
     levels: Levels | None = None
-    """None in reports of examiners that did not say."""
+    """None in reports of examiners that did not say; no gate takes one."""
     required: tuple[str, ...]
     """Ids of the checks without whose conclusive result the verdict is `inconclusive`."""
     findings: tuple[Finding, ...]

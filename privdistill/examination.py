@@ -126,13 +126,14 @@ def examine(run: RunDirectory, source: Source, encoder: str | None, progress: Pr
         RunError: candidate or private sides are gone.
         IndeterminateError: the examiner ended without a report.
     """
-    needed = (run.data, run.claim, run.private / "train.parquet", run.private / "holdout.parquet", run.private / _KEY)
+    names = ("train.parquet", "holdout.parquet", _KEY, _SIDES)
+    needed = (run.data, run.claim, *(run.private / name for name in names))
     envelope = run.private / _CANARIES / "envelope.json"
     for file in (*needed, *([envelope] if source.canaries else [])):
         if not file.is_file():
             raise RunError(f"{file} is missing, so the run cannot be audited; generate a new one")
     key = bytes.fromhex(needed[4].read_text().strip())
-    if _kept_sides(run) not in (None, sides_hmac(key, needed[2].read_bytes(), needed[3].read_bytes())):
+    if needed[5].read_text().strip() != sides_hmac(key, needed[2].read_bytes(), needed[3].read_bytes()):
         raise RunError(
             f"the sides in {run.private} are not those that the run was made from, so an audit would say nothing about "
             "it; restore the files, or generate a new run"
@@ -168,16 +169,14 @@ def require_own_sides(run: RunDirectory, report: AuditReport) -> None:
     Raises:
         IndeterminateError: the report is about others, or names none.
     """
-    if _kept_sides(run) not in (None, report.inputs.sides_hmac):
-        raise IndeterminateError(
-            f"{run.audit} examined other private files than those that the run was made from, so it says nothing about "
-            "them; run privdistill audit"
-        )
-
-
-def _kept_sides(run: RunDirectory) -> str | None:
     kept = run.private / _SIDES
-    return kept.read_text().strip() if kept.is_file() else None
+    if not kept.is_file() and not (run.private / "train.parquet").exists():
+        return
+    if not kept.is_file() or kept.read_text().strip() != report.inputs.sides_hmac:
+        raise IndeterminateError(
+            f"it is not shown that {run.audit} examined the private files that the run was made from, and not other "
+            "private files; run privdistill audit"
+        )
 
 
 def refuse_canaries(run: RunDirectory) -> None:

@@ -15,7 +15,7 @@ from privdistill.corpus.reader import Records, read
 from privdistill.corpus.sides import is_holdout, kept_records, normalise
 from privdistill.mechanisms.release import PrivateUnits
 
-__all__ = ["Side", "Split", "draw_sides", "plant", "split"]
+__all__ = ["Side", "Split", "draw_sides", "plant", "read_declared", "split"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

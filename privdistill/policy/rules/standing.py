@@ -108,11 +108,11 @@ class _AuditVerdict(Rule):
         passed -= {finding.id for finding in audit.findings if finding.status != "pass"}
         missing = [check for check in audit.required if check not in passed]
         levels = audit.levels
-        if levels is not None and (
-            levels.alpha < _LEAST_ALPHA or levels.power < _LEAST_POWER or levels.max_detectable > _MOST_DETECTABLE
-        ):
+        if levels is None:
+            return not_run("the audit does not say at which levels it was made")
+        if levels.alpha < _LEAST_ALPHA or levels.power < _LEAST_POWER or levels.max_detectable > _MOST_DETECTABLE:
             return not_run("the audit was asked to be content with less than the examiner's own levels")
-        ran = {finding.id for finding in audit.findings if finding.status != "skipped"}
+        ran = {finding.id for finding in audit.findings if finding.status not in ("skipped", "error")}
         if facts.claim is not None and facts.claim.canaries is not None and not ran.issuperset(_CANARY_CHECKS):
             return not_run("the claim says that canaries were planted, and the audit did not look for them")
         if audit.verdict != "pass" or missing or not passed:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from privdistill.accounting.ledger import Ledger
 from privdistill.config import RunConfig, Source
+from privdistill.corpus.sides import sides_hmac
 from privdistill.mechanisms.release import MechanismRecord, Reservation
 from privdistill.runs import Manifest, RunDirectory
 from tests.conftest import ROOT
@@ -88,6 +89,9 @@ def add_sides(run: Path, private: list[str]) -> tuple[list[str], list[str]]:
         table = pa.table({"text": texts, "unit": texts, "label": labels})
         pq.write_table(table, run / "private" / f"{name}.parquet")
     (run / "private" / "split.key").write_text(KEY.hex() + "\n")
+    named = sides_hmac(KEY, *((run / "private" / f"{name}.parquet").read_bytes() for name in ("train", "holdout")))
+    (run / "private" / "sides.hmac").write_text(named + "\n")
+    edit(run / "audit" / "audit.json", lambda d: d["inputs"].update(sides_hmac=named))
     commitment = hashlib.sha256(b"privdistill/split-key/v1\0" + KEY).hexdigest()
     edit(run / "candidate" / "claim.json", lambda d: d.update(split_commitment=commitment, holdout=0.3))
     bind(run)

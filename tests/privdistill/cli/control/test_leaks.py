@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from privdistill.corpus.sides import sides_hmac
 from tests.privdistill.cli.control.runs import (
     add_sides,
     bind,
@@ -184,15 +183,29 @@ def test_an_audit_that_was_asked_to_be_content_with_less(cli: Callable, run: Pat
     edit(run / AUDIT, lambda d: d.update(levels=own | looser))
     refused(cli, run, policy, code=3)
     assert open_rules(run) == {"audit-verdict": "not-run"}
+    edit(run / AUDIT, lambda d: d.pop("levels"))
+    refused(cli, run, policy, code=3)
     edit(run / AUDIT, lambda d: d.update(levels=own))
     assert cli("release", run, "--policy", policy, "--out", "bundle").code == 0
 
 
 def test_planted_canaries_that_nobody_looked_for(cli: Callable, run: Path, policy: str) -> None:
     edit(run / CLAIM, lambda d: d.update(canaries={"issued": 100, "commitment": "0" * 64}))
-    edit(run / AUDIT, lambda d: [f.update(status="skipped") for f in d["findings"] if f["id"].startswith("PD5")])
     bind(run)
-    assert "canaries were planted" in refused(cli, run, policy, code=3)
+    base = json.loads((run / AUDIT).read_text())
+    for status in (None, "skipped", "error", "pass"):
+
+        def found(d: dict[str, Any], status: str | None = status) -> None:
+            passed = next(f for f in base["findings"] if f["status"] == "pass")
+            others = [f for f in base["findings"] if not f["id"].startswith("PD5")]
+            d["findings"] = others + [passed | {"id": f"PD50{i}", "status": status} for i in (1, 2) if status]
+
+        edit(run / AUDIT, found)
+        if status == "pass":
+            cli("gate", run, "--policy", policy)
+            assert open_rules(run).get("audit-verdict") is None
+        else:
+            assert "canaries were planted" in refused(cli, run, policy, code=3)
 
 
 def test_an_audit_of_other_private_files(cli: Callable, in_folder: Path) -> None:
@@ -200,8 +213,6 @@ def test_an_audit_of_other_private_files(cli: Callable, in_folder: Path) -> None
     run = build_run(in_folder / "run")
     add_sides(run, private_sentences(60))
     private = run / "private"
-    key, sides = bytes.fromhex((private / "split.key").read_text().strip()), ("train.parquet", "holdout.parquet")
-    (private / "sides.hmac").write_text(sides_hmac(key, *((private / name).read_bytes() for name in sides)))
     cli("audit", run, "--quiet")
     assert "other private files" not in cli("gate", run).err
     kept = (private / "train.parquet").read_bytes()
@@ -220,6 +231,9 @@ def test_an_audit_of_other_private_files(cli: Callable, in_folder: Path) -> None
         assert ended.code == 3
         assert "other private files" in ended.err
     assert not (run / "decision.json").exists()
+    (private / "sides.hmac").unlink()
+    assert cli("gate", run).code == 3, "what is missing opens nothing"
+    assert cli("audit", run, "--quiet").code not in (0, 3, 10)
 
 
 @pytest.mark.parametrize("status", ["inconclusive", "error", "skipped"])
