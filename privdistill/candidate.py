@@ -109,10 +109,10 @@ def write_candidate(
     split_commitment: str,
     models: Sequence[Model],
     canaries: CanaryDeclaration | None,
-) -> Claim:
+) -> str:
     """Write data.parquet, beside the candidate the teacher, if there is one, then claim.json.
 
-    `mechanisms` are the drawn ones, as the ledger recorded them.
+    `mechanisms` are the drawn ones, as the ledger recorded them. Returns the claim's sha256, for the ledger.
 
     Raises:
         MechanismError: the recipe returned another number of rows than asked for, or the mechanisms do not fit the
@@ -182,8 +182,9 @@ def write_candidate(
     write_atomically(run.data, data)
     if rows.teacher is not None:
         write_atomically(run.teacher, rows.teacher.content())
-    write_atomically(run.claim, canonical_json(claim.model_dump(mode="json", by_alias=True)))
-    return claim
+    content = canonical_json(claim.model_dump(mode="json", by_alias=True))
+    write_atomically(run.claim, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _noise_source(drawn: Sequence[Mechanism]) -> str:

@@ -1,13 +1,12 @@
 """THE MAP: one typed function per arrow of the flow.
 
-    plan      config                 -> Plan           public; nothing is read or spent
-    generate  config                 -> run directory  the only step where records become numbers, behind the door
-    audit     run                    -> AuditReport    the examiner, in its own process
-    gate      run or bundle, policy  -> Decision       a pure decision over claim, audit and ledger
-    release   run, policy, out       -> bundle         complete or not at all
-    verify    bundle                 -> Verification   offline, by anybody
-    evaluate  runs, test file        -> Evaluation     students trained on the rows, tested on real records; internal
-
+plan      config                 -> Plan           public; nothing is read or spent
+generate  config                 -> run directory  the only step where records become numbers, behind the door
+audit     run                    -> AuditReport    the examiner, in its own process
+gate      run or bundle, policy  -> Decision       a pure decision over claim, audit and ledger
+release   run, policy, out       -> bundle         complete or not at all
+verify    bundle                 -> Verification   offline, by anybody
+evaluate  runs, test file        -> Evaluation     students trained on the rows, tested on real records; internal
 The only module that joins corpus and mechanisms. It does not render.
 """
 
@@ -87,7 +86,7 @@ def generate(
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = explained(converse(intent.recipe, context, door.answer), context)
-            write_candidate(
+            claim_sha256 = write_candidate(
                 directory,
                 rows,
                 plan=intent,
@@ -97,6 +96,7 @@ def generate(
                 models=models.named,
                 canaries=canaries,
             )
+            charge.claimed(claim_sha256)
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
         for name in rows.below_noise:

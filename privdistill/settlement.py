@@ -124,6 +124,7 @@ def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
         unit = next((unit for id_, _, unit in book.sources() if id_ == manifest.source_id), None)
         total = book.total(manifest.source_id)
         charges = tuple(Mechanism.model_validate(mechanism) for mechanism in book.mechanisms(manifest.run_id))
+        claim_sha256 = book.claim_sha256(manifest.run_id)
     except (PrivdistillError, ValidationError):
         return None
     if unit is None:
@@ -132,6 +133,7 @@ def _ledger_facts(run: RunDirectory) -> LedgerFacts | None:
         source_id=manifest.source_id,
         unit=unit,
         run_charges=charges,
+        claim_sha256=claim_sha256,
         cumulative_epsilon=total.epsilon,
         cumulative_delta=total.delta,
         attempts=total.attempts,

@@ -15,7 +15,7 @@ import yaml
 from privdistill.bundle import assemble
 from tests.conftest import ROOT
 from tests.privdistill.bundle.conftest import build_run as build_papers
-from tests.privdistill.cli.control.runs import add_sides, build_run, private_sentences
+from tests.privdistill.cli.control.runs import build_run, private_sentences
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 GITLAB = yaml.safe_load((ROOT / "ci" / "gitlab.yml").read_text())[".privdistill-gate"]
@@ -207,8 +207,7 @@ def test_policy_check_reads_policies_cases_and_waivers(repository: Path) -> None
 
 
 def test_no_private_file_is_committed(repository: Path, bundle: Path) -> None:
-    run = build_run(repository / "anywhere")
-    add_sides(run, private_sentences(20))
+    run = build_run(repository / "anywhere", private=private_sentences(20))
     shutil.copy(run / "audit" / "audit.json", repository / "report.json")
     shutil.copy(run / "private" / "split.key", repository / "split.key")
     (repository / "corpus.csv").write_text("text,label\nmine,a\n")

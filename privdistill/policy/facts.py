@@ -23,6 +23,7 @@ class LedgerFacts:
         source_id: random id of the source whose rows these are.
         unit: privacy unit that the source is kept in (`record` or a column).
         run_charges: the mechanisms recorded as drawn under this run; compared with the claim's, field by field.
+        claim_sha256: of the claim that was made when the run was committed; None when the ledger knows of none.
         cumulative_epsilon: of everything charged to the source, this run included, at `cumulative_delta`'s composition
             part; None when it could not be composed.
         cumulative_delta: sum of the deltas of all runs on the source; None when unknown.
@@ -34,6 +35,7 @@ class LedgerFacts:
     source_id: str
     unit: str
     run_charges: tuple[Mechanism, ...]
+    claim_sha256: str | None
     cumulative_epsilon: float | None
     cumulative_delta: float | None
     attempts: int

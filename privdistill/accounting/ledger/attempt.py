@@ -41,6 +41,7 @@ class Charging:
         self._drawn = dict(begun.drawn) if begun is not None else {}
         self._noted = set(begun.kept) if begun is not None else set()
         self.reserved = begun is not None
+        self.claim_sha256: str | None = None
 
     def __call__(self, record: MechanismRecord) -> None:
         """Called before each noise. The whole plan is reserved at the first call.
@@ -70,6 +71,10 @@ class Charging:
         self._noted.discard(record.name)  # handed out now; to ask again is to draw again, which the ledger refuses
         self._keep(record.name)
 
+    def claimed(self, claim_sha256: str) -> None:
+        """Called when the candidate is written: the entry that closes the run says which claim was made of it."""
+        self.claim_sha256 = claim_sha256
+
     def _drawn_before(self, record: MechanismRecord) -> bool:
         before = self._drawn.pop(record.name, None)
         if before is not None and before != asdict(record):
@@ -88,7 +93,7 @@ class Attempt:
         reserve: Callable[[str], None],
         draw: Callable[[str, MechanismRecord], None],
         keep: Callable[[str, str], None],
-        commit: Callable[[str], None],
+        commit: Callable[[str, str | None], None],
         abandon: Callable[[str], None],
         reopen: Callable[[str], Begun] | None = None,
     ) -> None:
@@ -121,4 +126,4 @@ class Attempt:
                 with suppress(PrivdistillError):
                     self._abandon(run_id)
             raise
-        self._commit(run_id)
+        self._commit(run_id, said.claim_sha256)

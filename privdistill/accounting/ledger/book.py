@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -203,13 +203,13 @@ class Ledger:
             if "kept" not in said:
                 append(db, self._storage.id, "kept", source_id=entries[0].source_id, run_id=run_id, name=name, body={})
 
-    def commit(self, run_id: str) -> None:
-        """Close a run whose candidate is written, and store what its source has lost by now."""
-        self._close("committed", run_id)
+    def commit(self, run_id: str, claim_sha256: str | None) -> None:
+        """Close a run whose candidate is written; store what its source has lost by now, and which claim was made."""
+        self._close("committed", run_id, {"claim_sha256": claim_sha256})
 
     def abandon(self, run_id: str) -> None:
         """Close a run that ended otherwise. Nothing is refunded; nothing more can be drawn. Twice is once."""
-        self._close("abandoned", run_id)
+        self._close("abandoned", run_id, {})
 
     def link(self, first: str, second: str, *, by: str, reason: str) -> None:
         """Join the accounts of two sources, for good: from now on their losses add up, under the stricter cap.
@@ -249,6 +249,12 @@ class Ledger:
         """The drawn mechanisms of a run, as recorded, in the order in which they were drawn."""
         with self._storage.reading() as db:
             return tuple(dict(entry.body) for entry in select(db, "drawn", run_id=run_id))
+
+    def claim_sha256(self, run_id: str) -> str | None:
+        """Digest of the claim that was made when a run was committed; None while it is open, or when it made none."""
+        with self._storage.reading() as db:
+            entry = last(db, "committed", run_id=run_id)
+        return None if entry is None else entry.body.get("claim_sha256")
 
     def sources(self) -> tuple[tuple[str, str, str], ...]:
         """(id, name, unit) of every source, oldest first."""
@@ -347,13 +353,13 @@ class Ledger:
             append(db, self._storage.id, "resumed", source_id=source.id, run_id=run_id, name=f"{turn}", body=body)
         return Begun(drawn, frozenset(entry.name for entry in entries if entry.kind == "kept"))
 
-    def _close(self, kind: Literal["committed", "abandoned"], run_id: str) -> None:
+    def _close(self, kind: Literal["committed", "abandoned"], run_id: str, said: dict[str, Any]) -> None:
         with self._writing() as db:
             reserved = last(db, "reserved", run_id=run_id)
             if reserved is None or any(entry.kind in _CLOSING for entry in select(db, run_id=run_id)):
                 return
             total = standing(db, linked(db, reserved.source_id)).total()
-            body = {"total": asdict(total)} if kind == "committed" else {}
+            body = {"total": asdict(total), **said} if kind == "committed" else said
             append(db, self._storage.id, kind, source_id=reserved.source_id, run_id=run_id, body=body)
 
     def _named(self, db: sa.Connection, name: str) -> Entry:

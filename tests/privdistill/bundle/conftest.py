@@ -60,6 +60,7 @@ class Run:
             source_id=claim.source_id,
             unit=claim.privacy_unit,
             run_charges=tuple(Mechanism.model_validate(m.model_dump()) for m in claim.mechanisms),
+            claim_sha256=digest(self.claim.read_bytes()),
             cumulative_epsilon=claim.epsilon,
             cumulative_delta=claim.delta,
             attempts=1,

@@ -20,7 +20,7 @@ def book(in_folder: Path) -> Ledger:
     ledger.open_source("ward", unit="record", holdout=0.3, cap=(6.0, 1e-5))
     reserve(ledger, source, "run-1")
     ledger.draw("run-1", record())
-    ledger.commit("run-1")
+    ledger.commit("run-1", "c" * 64)
     return ledger
 
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_parallel_charges_are_all_counted(ledger: Ledger, source: Source) -> Non
 
 
 def test_a_closed_run_draws_nothing_and_refunds_nothing(ledger: Ledger, source: Source) -> None:
-    for run, close in (("run-1", ledger.commit), ("run-2", ledger.abandon)):
+    for run, close in (("run-1", partial(ledger.commit, claim_sha256="c" * 64)), ("run-2", ledger.abandon)):
         reserve(ledger, source, run)
         before = ledger.total(source.id)
         close(run)
@@ -105,6 +106,7 @@ def test_a_closed_run_draws_nothing_and_refunds_nothing(ledger: Ledger, source: 
             ledger.draw(run, record())
     kinds = [entry.kind for entry in ledger.entries()]
     assert kinds == ["opened", "reserved", "committed", "reserved", "abandoned"]
+    assert (ledger.claim_sha256("run-1"), ledger.claim_sha256("run-2")) == ("c" * 64, None)
     committed = ledger.entries()[2].body["total"]
     assert committed["epsilon"] == pytest.approx(BUDGET.epsilon, rel=1e-6)
 
@@ -281,7 +283,7 @@ def test_in_postgresql_the_right_to_select_and_insert_is_enough(postgresql: str)
         source = clerk.open_source("clinic", unit="record", holdout=0.3)
         reserve(clerk, source, "run-1")
         clerk.draw("run-1", record())
-        clerk.commit("run-1")
+        clerk.commit("run-1", None)
         assert clerk.verify()[0] == 4
         with (
             psycopg.connect(f"postgresql://clerk@{server}") as forger,

@@ -24,7 +24,7 @@ def book(tmp_path: Path) -> Ledger:
     for run in ("run-1", "run-2"):
         reserve(ledger, source, run)
         ledger.draw(run, record())
-    ledger.commit("run-1")
+    ledger.commit("run-1", "c" * 64)
     ledger.abandon("run-2")
     ledger.link("clinic", "ward", by="Dr Who", reason="one house")
     ledger.review("clinic", by="Dr Who", reason="read")

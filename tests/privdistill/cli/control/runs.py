@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -44,9 +44,17 @@ def bind(run: Path) -> None:
         edit(audit, lambda d: d["inputs"].update(synthetic_sha256=digest(data), claim_sha256=digest(claim)))
 
 
-def build_run(folder: Path, *, base: str = "epsilon-8", texts: list[str] | None = None) -> Path:
+def build_run(
+    folder: Path,
+    *,
+    base: str = "epsilon-8",
+    texts: list[str] | None = None,
+    private: list[str] | None = None,
+    claims: Mapping[str, object] = MappingProxyType({}),
+) -> Path:
     """A run at `folder` whose papers are those of a base run of the policy cases, with a real charge in a real ledger.
 
+    With `private` it has the two sides that the examiner reads; `claims` are changes of the claim that the ledger sees.
     Its ledger is beside it. The examiner's report is the base's: a stand-in for a run of the examiner.
     """
     documents = json.loads((BASE / f"{base}.json").read_text())
@@ -63,12 +71,14 @@ def build_run(folder: Path, *, base: str = "epsilon-8", texts: list[str] | None 
     book.reserve_once(source, manifest.run_id, planned, budget)
     for mechanism in claim["mechanisms"]:
         book.draw(manifest.run_id, MechanismRecord(**mechanism))
-    book.commit(manifest.run_id)
     write_rows(run.data, rows)
-    claim |= {"run_id": manifest.run_id, "source_id": source.id, "rows": len(rows)}
+    claim |= {"run_id": manifest.run_id, "source_id": source.id, "rows": len(rows), **claims}
     run.claim.write_text(json.dumps(claim))
     run.audit.write_text(json.dumps(audit))
     bind(folder)
+    if private is not None:
+        _add_sides(folder, private)
+    book.commit(manifest.run_id, digest(run.claim))
     complete: Manifest = manifest.model_copy(update={"status": "complete"})
     run.write_manifest(complete)
     return folder
@@ -79,8 +89,7 @@ def write_rows(path: Path, texts: list[str]) -> None:
     pq.write_table(pa.table({"text": texts, "label": labels}), path)
 
 
-def add_sides(run: Path, private: list[str]) -> tuple[list[str], list[str]]:
-    """Give a run the two private sides that the examiner reads; (train, holdout)."""
+def _add_sides(run: Path, private: list[str]) -> None:
     held = [text for text in private if side_of(text, 0.3)]
     chosen = set(held)
     train = [text for text in private if text not in chosen]
@@ -95,7 +104,12 @@ def add_sides(run: Path, private: list[str]) -> tuple[list[str], list[str]]:
     commitment = hashlib.sha256(b"privdistill/split-key/v1\0" + KEY).hexdigest()
     edit(run / "candidate" / "claim.json", lambda d: d.update(split_commitment=commitment, holdout=0.3))
     bind(run)
-    return train, held
+
+
+def side(run: Path, name: str) -> list[str]:
+    """Texts of a private side, `train` or `holdout`."""
+    texts: list[str] = pq.read_table(run / "private" / f"{name}.parquet")["text"].to_pylist()
+    return texts
 
 
 def private_sentences(count: int) -> list[str]:

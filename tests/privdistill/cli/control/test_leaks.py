@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.privdistill.cli.control.runs import (
-    add_sides,
     bind,
     build_run,
     edit,
     private_sentences,
     public_sentences,
+    side,
     write_rows,
 )
 
@@ -71,8 +71,8 @@ def test_the_honest_run_is_released(cli: Callable, run: Path, policy: str) -> No
 
 @pytest.mark.parametrize(("copies", "rows"), [(300, 300), (10, 1000)], ids=["passthrough", "one per cent of the rows"])
 def test_copied_rows_under_a_flawless_claim(cli: Callable, in_folder: Path, copies: int, rows: int) -> None:
-    run = build_run(in_folder / "run", base="epsilon-3")
-    train, _ = add_sides(run, private_sentences(1_000))
+    run = build_run(in_folder / "run", base="epsilon-3", private=private_sentences(1_000))
+    train = side(run, "train")
     write_rows(run / "candidate" / "data.parquet", train[:copies] + public_sentences(rows - copies))
     (run / "audit" / "audit.json").unlink()
     edit(run / CLAIM, lambda d: d.update(rows=rows))
@@ -117,6 +117,14 @@ def test_a_claim_of_another_run(cli: Callable, run: Path, policy: str, in_folder
     (run / CLAIM).write_bytes((other / CLAIM).read_bytes())
     bind(run)
     assert "ledger-charges" in refused(cli, run, policy)
+
+
+def test_other_rows_under_papers_that_fit_them(cli: Callable, run: Path, policy: str) -> None:
+    """Rows exchanged after the run, with claim and audit made to fit: what the ledger saw is another claim."""
+    write_rows(run / "candidate" / "data.parquet", [f"Another review, number {i}." for i in range(150)])
+    bind(run)
+    assert "not the one that the ledger saw" in refused(cli, run, policy)
+    assert open_rules(run) == {"ledger-charges": "violated"}
 
 
 def test_an_understated_epsilon(cli: Callable, run: Path, policy: str) -> None:
@@ -189,9 +197,9 @@ def test_an_audit_that_was_asked_to_be_content_with_less(cli: Callable, run: Pat
     assert cli("release", run, "--policy", policy, "--out", "bundle").code == 0
 
 
-def test_planted_canaries_that_nobody_looked_for(cli: Callable, run: Path, policy: str) -> None:
-    edit(run / CLAIM, lambda d: d.update(canaries={"issued": 100, "commitment": "0" * 64}))
-    bind(run)
+def test_planted_canaries_that_nobody_looked_for(cli: Callable, in_folder: Path, policy: str) -> None:
+    planted = {"canaries": {"issued": 100, "commitment": "0" * 64}}
+    run = build_run(in_folder / "run", base=BASES[policy], claims=planted)
     base = json.loads((run / AUDIT).read_text())
     for status in (None, "skipped", "error", "pass"):
 
@@ -210,8 +218,7 @@ def test_planted_canaries_that_nobody_looked_for(cli: Callable, run: Path, polic
 
 def test_an_audit_of_other_private_files(cli: Callable, in_folder: Path) -> None:
     """The examiner runs for real, once on an unrelated corpus and once on a part of the run's own."""
-    run = build_run(in_folder / "run")
-    add_sides(run, private_sentences(60))
+    run = build_run(in_folder / "run", private=private_sentences(60))
     private = run / "private"
     cli("audit", run, "--quiet")
     assert "other private files" not in cli("gate", run).err

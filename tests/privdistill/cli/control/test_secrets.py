@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.privdistill.cli.control.runs import add_sides, bind, build_run, digest, edit, private_sentences
+from tests.privdistill.cli.control.runs import bind, build_run, digest, edit, private_sentences, side
 
 MARK = "PLANTED-SECRET-"
 
 
 def plant(run: Path) -> set[str]:
     """Secrets in every private place; what must not be found."""
-    train, holdout = add_sides(run, private_sentences(60))
-    secrets = {*train, *holdout}
+    secrets = {*side(run, "train"), *side(run, "holdout")}
 
     def secret(place: str) -> str:
         secrets.add(MARK + place)
@@ -73,7 +72,7 @@ def forms(secret: str) -> set[bytes]:
 
 @pytest.mark.parametrize("policy", ["internal", "research"])
 def test_nothing_private_is_in_a_bundle(cli: Callable, in_folder: Path, policy: str) -> None:
-    run = build_run(in_folder / "run")
+    run = build_run(in_folder / "run", private=private_sentences(60))
     secrets = plant(run)
     arguments = ("--policy", policy, "--waivers", "waivers.yaml")
     reports = [f"--output={form}={form}.out" for form in ("junit", "sarif", "github", "markdown")]
@@ -93,7 +92,8 @@ def test_nothing_private_is_in_a_bundle(cli: Callable, in_folder: Path, policy: 
 
 def test_the_search_finds_what_is_there(cli: Callable, in_folder: Path) -> None:
     """The control: a secret in a published place is found by the same search."""
-    run = build_run(in_folder / "run", texts=[*private_sentences(60), *(f"Row {i}." for i in range(100))])
+    private = private_sentences(60)
+    run = build_run(in_folder / "run", texts=[*private, *(f"Row {i}." for i in range(100))], private=private)
     secrets = plant(run)
     assert cli("release", run, "--policy", "research", "--out", "bundle").code == 0
     content = b"".join(path.read_bytes() for path in Path("bundle").rglob("*") if path.is_file())
