@@ -68,9 +68,9 @@ def overheard() -> Iterator[Overheard]:
             except StopIteration as end:
                 return end.value
 
-    def match(context: Any, ground: Any, *rest: Any) -> Any:
-        heard.sampled = [(draft.text, ground.rule.names[draft.aim]) for draft in ground.public]
-        return originals[1](context, ground, *rest)
+    def match(context: Any, ground: Any, *rest: Any, author: Any) -> Any:
+        heard.sampled = [(draft.text, ground.rule.names[draft.aim]) for draft in author.drafts]
+        return originals[1](context, ground, *rest, author=author)
 
     finetune.FinetuneRecipe.run, finetune.match = run, match  # type: ignore[method-assign]
     try:

@@ -20,6 +20,7 @@ from privdistill.features.encoded import Encoded
 from privdistill.matching.quotas import quotas, tempered
 from privdistill.matching.target import NoisyTarget, read_target
 from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
+from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.clusters import cluster_rule
@@ -34,6 +35,7 @@ from privdistill.synthesis.waves import Waves
 
 __all__ = [
     "STATISTIC",
+    "Author",
     "Choice",
     "DistributionRecipe",
     "Ground",
@@ -48,8 +50,9 @@ __all__ = [
 
 STATISTIC = "statistic"
 """Plan name of the one statistic."""
-_POOL_FACTOR = 6.0
-"""Candidates written per row, when the performance settings do not say otherwise."""
+_POOL_FACTOR, _MORE_TEXTS = 6.0, 12_000
+"""Candidates written per row, when the performance settings do not say otherwise, and up to how many as many again:
+that is 20 minutes of two cores at most."""
 _PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48
 _CLUSTERS = 8
@@ -114,6 +117,21 @@ class Choice:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Author:
+    """A model that writes candidates beside the public one, and what it wrote from prompts alone.
+
+    Attributes:
+        model: the same vocabulary, other weights.
+        drafts: of the prompts.
+        encoded: the same, encoded.
+    """
+
+    model: TunableModel
+    drafts: list[Draft]
+    encoded: Encoded
+
+
 Refine = Callable[[Candidates, Measured, Waves], tuple[Candidates, dict[str, object]]]
 """Improves candidates by what was released, and says what came of it."""
 
@@ -147,7 +165,12 @@ class DistributionRecipe:
 
 def expected_texts(rows: int) -> int:
     """About how many texts the language model writes for so many rows."""
-    return int(np.clip(rows, *_PUBLIC_TEXTS)) + int(np.ceil(_POOL_FACTOR * rows))
+    return int(np.clip(rows, *_PUBLIC_TEXTS)) + int(np.ceil(_pool_factor(rows) * rows))
+
+
+def _pool_factor(rows: int) -> float:
+    """Candidates per row by default: what a choice can say is what its candidates say (docs/recipes.md)."""
+    return _POOL_FACTOR + min(_POOL_FACTOR, _MORE_TEXTS / rows)
 
 
 def measure_and_match(
@@ -208,8 +231,9 @@ def match(
     choose: Callable[[Candidates, Measured], Choice],
     more: tuple[Block, ...] = (),
     refine: Refine | None = None,
+    author: Author | None = None,
 ) -> Rows:
-    """Everything after the release: post-processing."""
+    """Everything after the release: post-processing. An author writes half of the candidates."""
     task, map_ = context.task, ground.map_
     target = read_target(release)
     moment, tokens, opening = map_.moment, map_.tokens, map_.opening
@@ -221,11 +245,13 @@ def match(
     floor = _NOISE_FLOOR * release.noise["count"]
     believed = release.block("count") >= floor  # (K,)
     wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
-    factor = context.performance.pool_factor or _POOL_FACTOR
+    factor = context.performance.pool_factor or _pool_factor(task.rows)
     words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, labeller, spoken)
-    candidates = waves.write(wanted, factor, ground.public, ground.encoded)
+    candidates = waves.write(wanted, factor if author is None else factor / 2, ground.public, ground.encoded)
+    if author is not None:
+        candidates += waves.by(author.model).write(wanted, factor / 2, author.drafts, author.encoded)
     measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
     if refine is not None:
         candidates, said = refine(candidates, measured, waves)

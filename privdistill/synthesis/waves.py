@@ -94,7 +94,7 @@ class Waves:
         first = _openings(encoded, self._map)  # (P, V)
         steerings = self.begin(encoded)
         sizes = np.ceil(np.asarray(wanted) * factor / _WAVES).astype(int)
-        total = int(sizes.sum()) * _WAVES
+        total = self.sampled + int(sizes.sum()) * _WAVES
         for wave in range(_WAVES + _EXTRA_WAVES):
             if wave >= _WAVES:
                 have = np.bincount(pool.labels, minlength=len(wanted))
@@ -128,6 +128,11 @@ class Waves:
         self._steerings = [self._steering(k, usual, first) for k in range(len(self._target.counts))]
         return self._steerings
 
+    def by(self, model: TunableModel) -> "Waves":
+        """From here on another model writes: the same vocabulary, other weights, and nothing twice."""
+        self._context = replace(self._context, language_model=model)
+        return self
+
     def again(self, model: TunableModel, sizes: IntArray) -> Candidates:
         """One more wave, written by another model under the steering that the last wave left.
 
@@ -135,8 +140,7 @@ class Waves:
             model: the same vocabulary, other weights.
             sizes: texts to sample of each class.
         """
-        self._context = replace(self._context, language_model=model)
-        drafts = self._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
+        drafts = self.by(model)._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
         self.count += 1
         return self.score(drafts, self._context.encoder.encode([draft.text for draft in drafts]))
 

@@ -35,7 +35,7 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     writers: list[object] = []
     real = finetune.match
     monkeypatch.setattr(
-        finetune, "match", lambda context, *given: (writers.append(context.language_model), real(context, *given))[1]
+        finetune, "match", lambda *given, author: (writers.append(author.model), real(*given, author=author))[1]
     )
     rows, asked, charged = bench.run("finetune", texts, labels)
     assert len(rows.texts) == 12
@@ -46,7 +46,7 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     assert len(prompts) == 2
     assert prompts[0] != prompts[1]
     assert trained.expected_units == pytest.approx(150, abs=60)
-    # What writes is not the public model, and the public model is as it was.
+    # What writes beside the public model is not it, and the public model is as it was.
     (writer,) = writers
     moved = [
         name
