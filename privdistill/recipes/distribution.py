@@ -52,7 +52,7 @@ STATISTIC = "statistic"
 """Plan name of the one statistic."""
 _POOL_FACTOR, _MORE_TEXTS = 6.0, 12_000
 """Candidates written per row, when the performance settings do not say otherwise, and up to how many as many again:
-that is 20 minutes of two cores at most."""
+those cost ten minutes of two cores at most."""
 _PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48
 _CLUSTERS = 8
