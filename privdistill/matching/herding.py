@@ -26,7 +26,7 @@ class Herd:
             target: (D,) weighted target mean.
             bonus: (n,) subtracted from a candidate's squared distance, to prefer some at little cost.
         """
-        self._features = features
+        self._features = np.asarray(features, dtype=np.float32)  # (n, D) every step reads all of it, so half the bytes
         norms = np.einsum("ij,ij->i", features, features)  # (n,)
         self._norms = norms if bonus is None else norms - bonus
         self._towards = features @ target  # (n,)
