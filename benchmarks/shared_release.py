@@ -125,9 +125,11 @@ class SharedRelease:
         """Answer `Waves.write` from the pool of this redraw; the first time, write it."""
         known, original = self._place / f"pool-{recipe}-{redraw}.npz", waves.Waves.write
 
-        def write(self: waves.Waves, wanted: Any, factor: Any, public: Any, encoded: Any) -> Candidates:
+        def write(
+            self: waves.Waves, wanted: Any, factor: Any, public: Any, encoded: Any, author: Any = None
+        ) -> Candidates:
             if not known.exists():
-                made = original(self, wanted, factor, public, encoded)
+                made = original(self, wanted, factor, public, encoded, author)
                 _save(known, **{name: np.asarray(getattr(made, name)) for name in Candidates.__dataclass_fields__})
                 return made
             self.begin(encoded)

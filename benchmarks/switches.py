@@ -84,8 +84,10 @@ def _as_written(text: str, ended: bool, **rules: Any) -> str | None:
     return " ".join(text.split()) or None
 
 
-def _public_only(self: waves.Waves, wanted: Any, factor: Any, public: Any, encoded: Any) -> Candidates:
-    del wanted, factor
+def _public_only(
+    self: waves.Waves, wanted: Any, factor: Any, public: Any, encoded: Any, author: Any = None
+) -> Candidates:
+    del wanted, factor, author
     return self._public_candidates(public, encoded)
 
 

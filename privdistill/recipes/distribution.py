@@ -20,7 +20,6 @@ from privdistill.features.encoded import Encoded
 from privdistill.matching.quotas import quotas, tempered
 from privdistill.matching.target import NoisyTarget, read_target
 from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
-from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.clusters import cluster_rule
@@ -31,11 +30,10 @@ from privdistill.synthesis.prompts import label_words
 from privdistill.synthesis.selection import Candidates, select
 from privdistill.synthesis.selection.rehearsal import divided_rows
 from privdistill.synthesis.teacher import Teacher, fit_teacher
-from privdistill.synthesis.waves import Waves
+from privdistill.synthesis.waves import Author, Waves
 
 __all__ = [
     "STATISTIC",
-    "Author",
     "Choice",
     "DistributionRecipe",
     "Ground",
@@ -115,21 +113,6 @@ class Choice:
     owners: IntArray
     soft_labels: FloatArray | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Author:
-    """A model that writes candidates beside the public one, and what it wrote from prompts alone.
-
-    Attributes:
-        model: the same vocabulary, other weights.
-        drafts: of the prompts.
-        encoded: the same, encoded.
-    """
-
-    model: TunableModel
-    drafts: list[Draft]
-    encoded: Encoded
 
 
 Refine = Callable[[Candidates, Measured, Waves], tuple[Candidates, dict[str, object]]]
@@ -249,9 +232,7 @@ def match(
     words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, labeller, spoken)
-    candidates = waves.write(wanted, factor if author is None else factor / 2, ground.public, ground.encoded)
-    if author is not None:
-        candidates += waves.by(author.model).write(wanted, factor / 2, author.drafts, author.encoded)
+    candidates = waves.write(wanted, factor, ground.public, ground.encoded, author)
     measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
     if refine is not None:
         candidates, said = refine(candidates, measured, waves)

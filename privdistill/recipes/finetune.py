@@ -19,10 +19,11 @@ from privdistill.errors import MechanismError
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, Release, StatisticRequest
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import STATISTIC, Author, DistributionRecipe, Ground, herded, make_ground, match
+from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.pool import public_pool, public_shortlist
 from privdistill.synthesis.prompts import item_prompts
+from privdistill.synthesis.waves import Author
 
 __all__ = ["GENERATOR", "FinetuneRecipe"]
 
@@ -77,7 +78,7 @@ class FinetuneRecipe:
         return DistributionRecipe().noise_floor(task, noise_multipliers)
 
     def run(self, context: Context) -> RecipeRun:
-        """Measure, train, then write and select with the adapted model."""
+        """Measure, train, then write with both models and select."""
         ground = make_ground(context)
         release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
         trained = yield request_for(context, ground, release)

@@ -8,7 +8,7 @@ It does not know private text, and does not choose rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from privdistill.synthesis.selection import Candidates
 from privdistill.synthesis.steering import Steering, corrected, make_steering
 from privdistill.synthesis.teacher import Teacher, projected
 
-__all__ = ["Waves", "read_form"]
+__all__ = ["Author", "Waves", "read_form"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -41,6 +41,21 @@ _LEAST_VOCABULARY = 100
 _WORDS_READ = 4096
 _TELLING_SHARE = 20
 """One in so many of the words that are read counts as telling for a class."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Author:
+    """A model that writes candidates beside the public one, and what it wrote from prompts alone.
+
+    Attributes:
+        model: the same vocabulary, other weights.
+        drafts: of the prompts.
+        encoded: the same, encoded.
+    """
+
+    model: TunableModel
+    drafts: list[Draft]
+    encoded: Encoded
 
 
 class Waves:
@@ -81,7 +96,14 @@ class Waves:
         self.kept = 0
         self.count = 0
 
-    def write(self, wanted: list[int], factor: float, public: list[Draft], encoded: Encoded) -> Candidates:
+    def write(
+        self,
+        wanted: list[int],
+        factor: float,
+        public: list[Draft],
+        encoded: Encoded,
+        author: Author | None = None,
+    ) -> Candidates:
         """Write about `factor` candidates per wanted row, and more where classes lack any.
 
         Args:
@@ -89,49 +111,56 @@ class Waves:
             factor: candidates sampled per row.
             public: the zero-shot pool; its well-formed texts are candidates too.
             encoded: the same, encoded.
+            author: writes the second half of the candidates, and what classes lack.
         """
         pool = self._public_candidates(public, encoded)
-        first = _openings(encoded, self._map)  # (P, V)
-        steerings = self.begin(encoded)
-        sizes = np.ceil(np.asarray(wanted) * factor / _WAVES).astype(int)
-        total = self.sampled + int(sizes.sum()) * _WAVES
-        for wave in range(_WAVES + _EXTRA_WAVES):
-            if wave >= _WAVES:
-                have = np.bincount(pool.labels, minlength=len(wanted))
-                lack = np.ceil(np.asarray(wanted) * _SURPLUS) - have
-                if (lack <= 0).all():
-                    break
-                worth = max(0.1, self.kept / max(self.sampled, 1))
-                sizes = np.where(lack > 0, np.maximum(lack / worth, _LEAST_WAVE), 0).astype(int)
-                total += int(sizes.sum())
-                if wave == _WAVES + _EXTRA_WAVES - 1 and len(pool.texts) < sum(wanted):
-                    self._form = replace(self._form, whole_sentences=False, may_end=None, strict=False)
-            drafts = self._drafts(sizes, steerings, total)
-            if not drafts:
-                continue
-            fresh = self._context.encoder.encode([draft.text for draft in drafts])
-            pool += self.score(drafts, fresh)
-            self.count += 1
-            aims = np.array([draft.aim for draft in drafts])
-            for k in range(len(wanted)):
-                own = np.flatnonzero(aims == k)
-                if own.size >= _LEAST_WAVE:
-                    part = _subset(fresh, own)
-                    damped = 0.5 * (_openings(part, self._map) + first)
-                    again = self._steering(k, _presence(part, self._map), damped)
-                    steerings[k] = corrected(steerings[k], again)
+        halves = 1 if author is None else 2
+        sizes = np.ceil(np.asarray(wanted) * factor / (_WAVES * halves)).astype(int)
+        total = int(sizes.sum()) * _WAVES * halves
+        for half in range(halves):
+            if half and author is not None:
+                encoded = author.encoded
+                pool += self._by(author.model)._public_candidates(author.drafts, encoded)
+            steerings, first = self.begin(encoded), _openings(encoded, self._map)  # (P, V)
+            for _ in range(_WAVES):
+                pool = self._wave(pool, sizes, steerings, first, total)
+        for left in reversed(range(_EXTRA_WAVES)):
+            have = np.bincount(pool.labels, minlength=len(wanted))
+            lack = np.ceil(np.asarray(wanted) * _SURPLUS) - have
+            if (lack <= 0).all():
+                break
+            worth = max(0.1, self.kept / max(self.sampled, 1))
+            sizes = np.where(lack > 0, np.maximum(lack / worth, _LEAST_WAVE), 0).astype(int)
+            total += int(sizes.sum())
+            if not left and len(pool.texts) < sum(wanted):
+                self._form = replace(self._form, whole_sentences=False, may_end=None, strict=False)
+            pool = self._wave(pool, sizes, steerings, first, total)
         return pool
+
+    def _wave(
+        self, pool: Candidates, sizes: IntArray, steerings: list[Steering], first: FloatArray, total: int
+    ) -> Candidates:
+        """The pool with one more wave, after which the steerings are corrected by what it wrote."""
+        drafts = self._drafts(sizes, steerings, total)
+        if not drafts:
+            return pool
+        fresh = self._context.encoder.encode([draft.text for draft in drafts])
+        self.count += 1
+        aims = np.array([draft.aim for draft in drafts])
+        for k in range(len(sizes)):
+            own = np.flatnonzero(aims == k)
+            if own.size >= _LEAST_WAVE:
+                part = _subset(fresh, own)
+                damped = 0.5 * (_openings(part, self._map) + first)
+                again = self._steering(k, _presence(part, self._map), damped)
+                steerings[k] = corrected(steerings[k], again)
+        return pool + self.score(drafts, fresh)
 
     def begin(self, encoded: Encoded) -> list[Steering]:
         """The steering of every class before anything was written under it: against the encoded public pool."""
         usual, first = _presence(encoded, self._map), _openings(encoded, self._map)  # (V,), (P, V)
         self._steerings = [self._steering(k, usual, first) for k in range(len(self._target.counts))]
         return self._steerings
-
-    def by(self, model: TunableModel) -> "Waves":
-        """From here on another model writes: the same vocabulary, other weights, and nothing twice."""
-        self._context = replace(self._context, language_model=model)
-        return self
 
     def again(self, model: TunableModel, sizes: IntArray) -> Candidates:
         """One more wave, written by another model under the steering that the last wave left.
@@ -140,7 +169,7 @@ class Waves:
             model: the same vocabulary, other weights.
             sizes: texts to sample of each class.
         """
-        drafts = self.by(model)._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
+        drafts = self._by(model)._drafts(sizes, self._steerings, self.sampled + int(sizes.sum()))
         self.count += 1
         return self.score(drafts, self._context.encoder.encode([draft.text for draft in drafts]))
 
@@ -153,6 +182,11 @@ class Waves:
                 self._seen.add(plain.casefold())
                 drafts.append(Draft(plain, aim))
         return drafts
+
+    def _by(self, model: TunableModel) -> "Waves":
+        """From here on another model writes, and nothing twice."""
+        self._context = replace(self._context, language_model=model)
+        return self
 
     def _drafts(self, sizes: IntArray, steerings: list[Steering], total: int) -> list[Draft]:
         """New texts of every class."""
