@@ -153,6 +153,9 @@ def measure(stand: Stand, draws: int, out: dict[str, Any], path: Path) -> dict[s
     """Run what is not there yet, writing after every point."""
     if not np.allclose(out.setdefault("before", stand.before), stand.before, atol=1e-3):
         raise SystemExit(f"{path} was made from other texts or another model; name another with --out")
+    share = 1 - finetune._STATISTIC_SHARE
+    if not np.isclose(out.setdefault("generator_share", share), share):
+        raise SystemExit(f"{path} was made with another share of the budget; name another with --out")
     for setting in settings(draws):
         if setting.name not in out.setdefault("points", {}):
             point = stand.run(setting)

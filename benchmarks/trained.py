@@ -1,8 +1,8 @@
 """What a run of `finetune` trained, looked at beside its rows: likelihood of real test text, and texts as sampled.
 
-The rows of `finetune` are chosen from what the trained model writes under steering; `as sampled` is what it writes from
-prompts alone, labelled by its prompts, with nothing chosen: the same training without any matching. The test part of
-the corpus is read for these numbers only.
+The rows of `finetune` are chosen from what the public and the trained model write under steering; `as sampled` is what
+the trained one writes from prompts alone, labelled by its prompts, with nothing chosen: the same training without any
+matching. The test part of the corpus is read for these numbers only.
 """
 
 from collections.abc import Iterator, Sequence

@@ -109,10 +109,11 @@ def write_candidate(
     split_commitment: str,
     models: Sequence[Model],
     canaries: CanaryDeclaration | None,
-) -> str:
+) -> str | None:
     """Write data.parquet, beside the candidate the teacher, if there is one, then claim.json.
 
-    `mechanisms` are the drawn ones, as the ledger recorded them. Returns the claim's sha256, for the ledger.
+    `mechanisms` are the drawn ones, as the ledger recorded them. Returns the claim's sha256, for the
+    ledger, or None when nothing is claimed: a digest of such rows is a digest of records.
 
     Raises:
         MechanismError: the recipe returned another number of rows than asked for, or the mechanisms do not fit the
@@ -184,7 +185,7 @@ def write_candidate(
         write_atomically(run.teacher, rows.teacher.content())
     content = canonical_json(claim.model_dump(mode="json", by_alias=True))
     write_atomically(run.claim, content)
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(content).hexdigest() if claims else None
 
 
 def _noise_source(drawn: Sequence[Mechanism]) -> str:

@@ -192,6 +192,7 @@ def make_plan(config: RunConfig) -> Plan:
         tuned_layers=synthesis.tuned_layers,
         vocabulary_shortlist=synthesis.vocabulary_shortlist,
         recompute=config.performance.gradient_checkpointing,
+        pool_factor=config.performance.pool_factor,
         teachers=synthesis.teachers,
         fields=source.fields,
         rationales=synthesis.rationales,

@@ -148,7 +148,7 @@ def export(
 ) -> None:
     """Write every entry as one JSON object a line: to keep elsewhere, or to hand to somebody who checks the chain.
 
-    Holds what the ledger holds (names, times, noise parameters), no key and no hash of a unit.
+    Holds what the ledger holds (names, times, noise parameters, digests of claims), no key and no hash of a unit.
     """
     lines = list(_open(ledger).export())
     if out is None:

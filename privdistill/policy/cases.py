@@ -122,7 +122,8 @@ def run_case(case: Case, base: Base, policy: LoadedPolicy) -> Decision:
     facts = None
     if ledger is not None:
         charges = tuple(Mechanism.model_validate(charge) for charge in ledger["run_charges"])
-        facts = LedgerFacts(**{**ledger, "run_charges": charges})
+        seen = {"claim_sha256": digests.get("claim")}  # of base runs from before the ledger knew the claim
+        facts = LedgerFacts(**{**seen, **ledger, "run_charges": charges})
     return decide(
         policy.policy,
         None if claim is None else Claim.model_validate(claim),

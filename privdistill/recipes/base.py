@@ -65,6 +65,7 @@ class Task:
         tuned_layers: of how many of the last layers; None: by the recipe's rule.
         vocabulary_shortlist: over how many tokens of public text its softmax runs; None: over all.
         recompute: whether trained layers are computed twice instead of kept (`config.Performance`).
+        pool_factor: candidates per row; None: by the recipe's rule (`config.Performance`).
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
         fields: names of the fields that a text is made of (see `features.fields`), or none.
         rationales: whether rows are explained once they are there (see `synthesis.rationales`).
@@ -85,6 +86,7 @@ class Task:
     tuned_layers: int | None = None
     vocabulary_shortlist: int | None = None
     recompute: bool = False
+    pool_factor: float | None = None
     teachers: Literal["one", "mean", "drop"] = "one"
     fields: tuple[str, ...] = ()
     rationales: bool = False

@@ -44,13 +44,14 @@ __all__ = [
     "make_ground",
     "match",
     "measure_and_match",
+    "public_texts",
 ]
 
 STATISTIC = "statistic"
 """Plan name of the one statistic."""
 _POOL_FACTOR, _MORE_TEXTS = 6.0, 12_000
 """Candidates written per row, when the performance settings do not say otherwise, and up to how many as many again:
-those cost ten minutes of two cores at most."""
+those cost a quarter of an hour of two cores at most."""
 _PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48
 _CLUSTERS = 8
@@ -139,21 +140,26 @@ class DistributionRecipe:
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """What to expect of the statistic and of the candidates."""
-        return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task.rows))
+        return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task))
 
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and select."""
         return (yield from measure_and_match(context, herded))
 
 
-def expected_texts(rows: int) -> int:
-    """About how many texts the language model writes for so many rows."""
-    return int(np.clip(rows, *_PUBLIC_TEXTS)) + int(np.ceil(_pool_factor(rows) * rows))
+def expected_texts(task: Task) -> int:
+    """About how many texts the language model writes."""
+    return public_texts(task.rows) + int(np.ceil(_pool_factor(task) * task.rows))
 
 
-def _pool_factor(rows: int) -> float:
-    """Candidates per row by default: what a choice can say is what its candidates say (docs/recipes.md)."""
-    return _POOL_FACTOR + min(_POOL_FACTOR, _MORE_TEXTS / rows)
+def public_texts(rows: int) -> int:
+    """Texts that are written from prompts alone, for so many rows."""
+    return int(np.clip(rows, *_PUBLIC_TEXTS))
+
+
+def _pool_factor(task: Task) -> float:
+    """Candidates per row: what a choice can say is what its candidates say (docs/recipes.md)."""
+    return task.pool_factor or _POOL_FACTOR + min(_POOL_FACTOR, _MORE_TEXTS / task.rows)
 
 
 def measure_and_match(
@@ -181,12 +187,11 @@ def make_ground(context: Context) -> Ground:
     task = context.task
     labels = task.labels if task.labelled and task.labels else None
     words: list[str | None] = label_words(labels, task.label_descriptions, task.other) if labels else [None]
-    size = int(np.clip(task.rows, *_PUBLIC_TEXTS))
     public = public_pool(
         context.language_model,
         task.describe,
         words,
-        size,
+        public_texts(task.rows),
         max_tokens=_PUBLIC_TOKENS,
         rng=context.rng,
         progress=lambda done, total: context.progress("writing the public pool", done, total),
@@ -228,11 +233,10 @@ def match(
     floor = _NOISE_FLOOR * release.noise["count"]
     believed = release.block("count") >= floor  # (K,)
     wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
-    factor = context.performance.pool_factor or _pool_factor(task.rows)
     words = ground.words
     spoken: list[str | None] = words if len(words) == len(wanted) else [None] * len(wanted)
     waves = Waves(context, map_, release, target, labeller, spoken)
-    candidates = waves.write(wanted, factor, ground.public, ground.encoded, author)
+    candidates = waves.write(wanted, _pool_factor(task), ground.public, ground.encoded, author)
     measured, said = Measured(ground, release, target, wanted, more, len(candidates.texts)), dict[str, object]()
     if refine is not None:
         candidates, said = refine(candidates, measured, waves)

@@ -19,7 +19,15 @@ from privdistill.errors import MechanismError
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, Release, StatisticRequest
 from privdistill.models.interface import TunableModel
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import STATISTIC, DistributionRecipe, Ground, herded, make_ground, match
+from privdistill.recipes.distribution import (
+    STATISTIC,
+    DistributionRecipe,
+    Ground,
+    herded,
+    make_ground,
+    match,
+    public_texts,
+)
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.pool import public_pool, public_shortlist
 from privdistill.synthesis.prompts import item_prompts
@@ -49,8 +57,9 @@ _CORES = 2
 _SECONDS_BELOW, _SECONDS_ABOVE = 0.065, 0.083
 """Processor seconds of one record below the cut and of one visit above it: measured for sequences of 40 tokens in
 bfloat16 on a processor with avx512_bf16, 26 layers below and 4 above, the whole vocabulary."""
-_LOUD = 0.3
-"""Gradients of different records agree only in part, so noise this loud hides what they share: an estimate."""
+_LOUD, _LEFT = 1.8, 0.63
+"""The loudest noise that adapters were trained under on public stand-ins, and the part of the gain that it left (TREC,
+one draw, benchmarks/dpsgd.md)."""
 _BYTES_KEPT = 40 * 576 * 2
 _SHORT = (8192, 0.65, 0.36)
 """Tokens, time of a step and gain per token of held-out film reviews beside the whole vocabulary, one measurement each:
@@ -103,7 +112,8 @@ class FinetuneRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """That of the statistic, and what the training adds."""
         expected = DistributionRecipe().forecast(task, noise_multipliers)
-        return replace(expected, remarks=tuple(_remarks(task, noise_multipliers[GENERATOR])))
+        texts = expected.texts + public_texts(task.rows)  # both models write from prompts alone first
+        return replace(expected, texts=texts, remarks=tuple(_remarks(task, noise_multipliers[GENERATOR])))
 
 
 def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
@@ -123,7 +133,10 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
         "were all units to agree"
     )
     if ratio > _LOUD:
-        yield "so much noise leaves the model next to nothing to learn; recipe `distribution` asks for far less"
+        yield (
+            f"that is louder than any noise that was tried with adapters; {_LOUD} times left {_LEFT} of what is learnt "
+            "under little noise. Recipe `distribution` asks for far less"
+        )
     if (layers, task.tuned_weights) != (_LAYERS, "low-rank"):
         yield f"how long this takes was measured for low-rank adapters in {_LAYERS} layers only"
         return

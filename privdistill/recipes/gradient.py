@@ -70,7 +70,7 @@ class GradientRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """The statistic with one more block."""
         noise = noise_multipliers[STATISTIC]
-        expected = statistic_forecast(noise, expected_texts(task.rows), more={"gradient": _WEIGHT})
+        expected = statistic_forecast(noise, expected_texts(task), more={"gradient": _WEIGHT})
         if task.refinement == "none":
             return expected
         remark = f"refinement {task.refinement} costs no privacy; what it costs in time is not in the figure above"

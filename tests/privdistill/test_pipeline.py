@@ -1,5 +1,6 @@
 """The whole flow on a toy model: order of events, accounts, dead and complete states, refusals."""
 
+import hashlib
 import json
 import os
 import stat
@@ -260,6 +261,7 @@ def test_passthrough_claims_nothing_and_is_found_and_denied(recipe, config, ledg
     claim = read_claim(run)
     assert claim.epsilon is None
     assert claim.mechanisms[0].kind == "none"
+    assert Ledger(ledger).claim_sha256(claim.run_id) is None, "a digest of such rows is a digest of records"
     report = pipeline.audit(run.path)
     assert report.verdict == "fail"
     for policy in ("research", "internal", "public"):
@@ -280,6 +282,7 @@ def test_without_an_audit_or_a_ledger_the_answer_is_never_yes(recipe, config, le
 
 def test_a_candidate_changed_after_its_audit_is_denied(recipe, config, ledger, tmp_path: Path) -> None:
     run = generate(config, ledger, tmp_path / "run")
+    assert Ledger(ledger).claim_sha256(read_claim(run).run_id) == hashlib.sha256(run.claim.read_bytes()).hexdigest()
     pipeline.audit(run.path)
     other = generate(config, ledger, tmp_path / "other")
     run.data.write_bytes(other.data.read_bytes())

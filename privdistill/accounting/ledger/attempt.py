@@ -71,7 +71,7 @@ class Charging:
         self._noted.discard(record.name)  # handed out now; to ask again is to draw again, which the ledger refuses
         self._keep(record.name)
 
-    def claimed(self, claim_sha256: str) -> None:
+    def claimed(self, claim_sha256: str | None) -> None:
         """Called when the candidate is written: the entry that closes the run says which claim was made of it."""
         self.claim_sha256 = claim_sha256
 

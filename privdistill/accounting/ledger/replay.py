@@ -5,6 +5,7 @@ sum so far, and within the cap; nothing is drawn that was not reserved, twice, o
 against the meaning of entries, not with the code that writes them. It reads no private file.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from privdistill.mechanisms.release import Reservation
 
 __all__ = ["replay"]
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _SLACK = 1e-6
 """Relative: another machine's floating point may place the edge of a cap, or a sampled divergence, this much apart."""
 
@@ -103,6 +105,9 @@ class _Story:
     def closing(self, entry: Entry) -> str | None:
         if self.owner.get(entry.run_id) != entry.source_id or entry.run_id in self.closed:
             return "it closes a run that is not open"
+        claim = entry.body.get("claim_sha256")
+        if claim is not None and not _SHA256.fullmatch(claim):
+            return "it names no claim"
         self.closed.add(entry.run_id)
         return None
 

@@ -128,7 +128,7 @@ class _LedgerCharges(Rule):
 
     @property
     def requirement(self) -> str:
-        return "the ledger holds a charge for every mechanism of the claim, and no other, and this very claim"
+        return "the ledger holds a charge for every mechanism of the claim, and no other"
 
     def check(self, facts: Facts) -> Outcome:
         claim, ledger = facts.claim, facts.ledger
@@ -151,8 +151,8 @@ class _LedgerCharges(Rule):
         changed = sorted(name for name, mechanism in claimed.items() if charged[name] != mechanism)
         if changed:
             return violated(f"the claim states other parameters than the ledger for {', '.join(changed)}")
-        if ledger.claim_sha256 is None:
-            return not_run("the ledger does not say which claim was made of this run")
+        if ledger.claim_sha256 is None or facts.digests.claim is None:
+            return not_run("the ledger does not say which claim was made of this run, or the claim's file is missing")
         if ledger.claim_sha256 != facts.digests.claim:
             return violated("the claim is not the one that the ledger saw when this run was committed")
         return satisfied(f"{len(charged)} charge(s) equal the claim's mechanisms, and the claim is the one committed")
@@ -172,7 +172,7 @@ STANDING: tuple[Rule, ...] = (
     _LedgerCharges(
         id="ledger-charges",
         level="hard",
-        why="A mechanism that was never charged, or charged otherwise, is a hidden loss.",
+        why="A mechanism that was never charged, or charged otherwise, is a hidden loss. Nor does a later claim count.",
     ),
     _AuditOfCandidate(
         id="audit-of-candidate",

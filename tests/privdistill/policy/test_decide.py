@@ -1,8 +1,10 @@
 """The decision: fails closed, never gets greener by getting worse, and knows the order of its verdicts."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,18 @@ def test_an_honest_run_is_allowed_where_it_should_be() -> None:
     assert ask(honest("epsilon-8"), "research").verdict == "allow"
     assert ask(honest("epsilon-8"), "public").verdict == "deny"
     assert ask(honest("epsilon-3"), "public").verdict == "allow"
+
+
+def test_a_ledger_that_saw_another_claim_denies_and_one_that_saw_none_decides_nothing(facts: Facts) -> None:
+    assert ask(Change(facts).ledger(claim_sha256="0" * 64)).verdict == "deny"
+    assert ask(Change(facts).ledger(claim_sha256=None)).verdict == "indeterminate"
+    assert ask(replace(facts, digests=replace(facts.digests, claim=None))).verdict != "allow"
+
+
+def test_what_a_rule_asks_keeps_its_words() -> None:
+    """`verify` compares them: another wording would break bundles that were released under the same policy."""
+    asked = {name: {one.id: one.requirement for one in ask(honest("epsilon-8"), name).rules} for name in POLICIES}
+    assert asked == json.loads(Path(__file__).with_name("requirements.json").read_text())
 
 
 # -- monotone: worse or missing never turns a no into a yes
@@ -135,6 +149,8 @@ worsenings: st.SearchStrategy[Worsening] = st.one_of(
     st.sampled_from(
         [
             {"run_charges": ()},
+            {"claim_sha256": None},
+            {"claim_sha256": "0" * 64},
             {"source_id": "e" * 16},
             {"unit": "author"},
             {"cumulative_epsilon": None},

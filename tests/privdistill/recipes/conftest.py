@@ -55,6 +55,7 @@ class Bench:
             source=Source(path="nowhere", label_column="label" if labels else None, labels=declared, size=len(texts)),
             privacy=Privacy(epsilon=epsilon),
             synthesis=Synthesis(recipe=recipe, rows=rows, describe="short remarks", refinement=refinement),
+            performance=PERFORMANCE,
         )
         plan = make_plan(config)
         unit_of = np.arange(len(texts), dtype=np.int64)

@@ -35,6 +35,7 @@ def _task(rows: int, labels: Sequence[str] | None, epsilon: float = 8.0) -> Task
         size=None,
         epsilon=epsilon,
         delta=1e-6,
+        pool_factor=2.0,
     )
 
 

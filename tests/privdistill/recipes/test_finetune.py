@@ -10,12 +10,16 @@ from privdistill import pipeline
 from privdistill.candidate import read_claim
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
+from privdistill.models.language_model import LanguageModel
 from privdistill.planning import make_plan
 from privdistill.recipes import finetune
 from privdistill.recipes.base import Context, Task
 from privdistill.recipes.distribution import STATISTIC, make_ground
 from privdistill.recipes.finetune import schedule_for
 from privdistill.runs import RunDirectory
+from privdistill.synthesis.pool import Draft
+from privdistill.synthesis.selection import Candidates
+from privdistill.synthesis.waves import Waves
 from tests.conftest import toy_rows
 from tests.privdistill.recipes.conftest import PERFORMANCE, Bench
 
@@ -32,11 +36,19 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, labels = zip(*toy_rows(150), strict=True)
-    writers: list[object] = []
-    real = finetune.match
-    monkeypatch.setattr(
-        finetune, "match", lambda *given, author: (writers.append(author.model), real(*given, author=author))[1]
-    )
+    steered: dict[LanguageModel, list[str]] = {}
+    asked_of: dict[LanguageModel, int] = {}
+    pools: list[Candidates] = []
+    drafts, choose = Waves._drafts, finetune.herded
+
+    def watched(waves: Waves, sizes: np.ndarray, *given: object) -> list[Draft]:
+        written, model = drafts(waves, sizes, *given), waves._context.language_model
+        steered.setdefault(model, []).extend(draft.text for draft in written)
+        asked_of[model] = asked_of.get(model, 0) + int(sizes.sum())
+        return written
+
+    monkeypatch.setattr(Waves, "_drafts", watched)
+    monkeypatch.setattr(finetune, "herded", lambda pool, seen: (pools.append(pool), choose(pool, seen))[1])
     rows, asked, charged = bench.run("finetune", texts, labels)
     assert len(rows.texts) == 12
     assert [type(one) for one in asked] == [StatisticRequest, FinetuneRequest]
@@ -46,8 +58,12 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     assert len(prompts) == 2
     assert prompts[0] != prompts[1]
     assert trained.expected_units == pytest.approx(150, abs=60)
+    # The trained model writes as much as the public one, and what classes lack; what both wrote is chosen from.
+    public, trained_ = asked_of[bench.model], sum(n for model, n in asked_of.items() if model is not bench.model)
+    assert 12 * PERFORMANCE.pool_factor / 2 <= public <= trained_
+    assert {text for written in steered.values() for text in written} <= set(pools[0].texts)
     # What writes beside the public model is not it, and the public model is as it was.
-    (writer,) = writers
+    (writer,) = steered.keys() - {bench.model}
     moved = [
         name
         for name, weight in writer.network.named_parameters()
@@ -92,15 +108,15 @@ def test_what_is_trained_can_be_chosen_and_the_plan_says_what_it_costs_in_noise(
     def plan(**more: object) -> str:
         config = RunConfig(
             source=Source(path="nowhere", label_column="label", labels=("a", "b"), size=10_000),
-            privacy=Privacy(epsilon=8.0),
+            privacy=Privacy(epsilon=1.0),
             synthesis=Synthesis(recipe="finetune", rows=10, **more),
         )
         return "\n".join(make_plan(config).lines())
 
     whole = plan(tuned_weights="whole", tuned_layers=2)
-    assert "next to nothing to learn" in whole
+    assert "louder than any noise that was tried" in whole
     assert "measured for low-rank adapters in 1 layers only" in whole
-    assert "next to nothing to learn" not in plan()
+    assert "louder" not in plan()
 
 
 def test_the_plan_says_what_is_known_of_options_of_time_and_memory() -> None:

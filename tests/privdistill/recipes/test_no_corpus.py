@@ -39,7 +39,7 @@ texts = TextEncoder(
     SentenceEncoder(__import__("pathlib").Path(encoder), model_id="tiny", dtype="float32", max_tokens=32),
     ModelTokenizer(__import__("pathlib").Path(model), model_id="tiny"), 32)
 language = LanguageModel.load(__import__("pathlib").Path(model), model_id="tiny", performance=performance)
-task = Task(True, ("bad", "good"), None, {}, "short remarks", 8, 500, 8.0, 1e-6)
+task = Task(True, ("bad", "good"), None, {}, "short remarks", 8, 500, 8.0, 1e-6, pool_factor=1.0)
 record = MechanismRecord("m", "gaussian", 1.0, 1.0, 1, 1.0, {}, "full-batch", "discrete-gaussian", 1, 2.0**28, 0.0, 0.0)
 rng = np.random.default_rng(0)
 

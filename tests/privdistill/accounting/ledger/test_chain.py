@@ -103,6 +103,8 @@ def test_a_chain_that_was_made_again_is_found_by_the_machine_that_wrote_it(book:
         (4, lambda body: body | {"noise_multiplier": 9.0}, "was not reserved"),
         (10, lambda body: body | {"attempts": {}}, None),
         (10, lambda body: body | {"attempts": dict.fromkeys(body["attempts"], 9)}, "another number of attempts"),
+        (7, lambda body: body | {"claim_sha256": "rows of mine"}, "names no claim"),
+        (7, lambda body: {"total": body["total"]}, None),
         (9, lambda body: body | {"with": "nobody"}, "cannot be linked"),
         (1, lambda body: body | {"cap": {"epsilon": -1, "delta": 1}}, "not that of such an entry"),
         (1, lambda body: body | {"cap": {"epsilon": 1.0, "delta": 1e-6}}, "passes the cap"),
