@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measure quality, print the table, keep JSON and markdown after every generation.
 
-A corpus that is measured replaces what was kept of it; the others stay, each with what it was measured under.
+A corpus that is measured replaces what was kept of it, or is added to it (`--add`); the others stay, each with what it
+was measured under.
 """
 
 import argparse
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--pool-factor", type=float, default=None)
+    parser.add_argument("--add", action="store_true", help="add to the generations that are kept of these corpora")
     parser.add_argument("--out", type=Path, default=_RESULTS)
     given = parser.parse_args()
     performance = Performance(batch_size=256, pool_factor=given.pool_factor)
@@ -33,10 +35,10 @@ def main() -> None:
         parser.error(f"{kept} holds {results['rows']} rows; name another folder with --out")
     settings = [(name, float(epsilon)) for name, _, epsilon in (one.partition(":") for one in given.settings)]
     benches = {name: Bench(load(name), given.rows, performance) for name, _ in settings}
-    begun: set[str] = set()
+    begun = set(results["corpora"]) if given.add else set[str]()
     for _ in range(given.generations):  # round by round, so that an interrupted benchmark covers every setting
         for name, epsilon in settings:
-            made = benches[name].generation(epsilon)
+            made = benches[name].generation(epsilon) | {"commit": commit()}
             if name not in begun:  # what was kept of a corpus stays until there is something to put in its place
                 begun.add(name)
                 around = {"circumstances": circumstances(performance), "commit": commit()}

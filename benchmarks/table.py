@@ -57,9 +57,21 @@ def _around(name: str, one: Mapping[str, Any]) -> str:
     records = f" {max(tested):,} test records;" if tested else ""
     candidates = "candidates a row by the recipe's rule" if factor is None else f"{factor:g} candidates a row"
     return (
-        f"* {name}:{records} {around['date']}, commit {one['commit']}, {candidates}; {around['processor']}, "
+        f"* {name}:{records} {around['date']}, {_commits(one)}, {candidates}; {around['processor']}, "
         f"{around['cores']} cores, Python {around['python']}, {versions}."
     )
+
+
+def _commits(one: Mapping[str, Any]) -> str:
+    """Which code made the generations, by epsilon where they differ."""
+    made = {
+        epsilon: " and ".join(sorted({str(run.get("commit", one["commit"])) for run in runs}))
+        for epsilon, runs in one["epsilon"].items()
+        if runs
+    }
+    if len(set(made.values())) < 2:
+        return f"commit {next(iter(made.values()), one['commit'])}"
+    return "commits " + ", ".join(f"{commits} (epsilon {epsilon})" for epsilon, commits in made.items())
 
 
 def _row(

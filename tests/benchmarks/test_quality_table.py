@@ -35,3 +35,9 @@ def test_what_was_measured_before_intervals_were_kept_has_none() -> None:
     old = _run(0.6)
     del old["intervals"], old["tested"]
     assert "| 0.600 | 0.750 |" in markdown(_results([old]))
+
+
+def test_generations_of_several_commits_are_told_apart() -> None:
+    results = _results([_run(0.6), _run(0.7) | {"commit": "def"}])
+    results["corpora"]["toys"]["epsilon"]["1"] = [_run(0.5)]
+    assert "commits abc and def (epsilon 8), abc (epsilon 1), candidates" in markdown(results)
