@@ -91,7 +91,7 @@ _LEAST_ALPHA, _LEAST_POWER, _MOST_DETECTABLE = 0.05, 0.8, 0.05
 
 class _AuditVerdict(Rule):
     kind: str = "standing"
-    evidence: ClassVar[frozenset[Evidence]] = frozenset({"audit", "claim"})
+    evidence: ClassVar[frozenset[Evidence]] = frozenset({"audit"})  # of the claim only whether canaries were planted
 
     @property
     def requirement(self) -> str:

@@ -33,8 +33,9 @@ def test_a_ledger_that_saw_another_claim_denies_and_one_that_saw_none_decides_no
 
 
 def test_what_a_rule_asks_keeps_its_words() -> None:
-    """`verify` compares them: another wording would break bundles that were released under the same policy."""
-    asked = {name: {one.id: one.requirement for one in ask(honest("epsilon-8"), name).rules} for name in POLICIES}
+    """`verify` compares words and evidence: others would break bundles that were released under the same policy."""
+    rules = {name: ask(honest("epsilon-8"), name).rules for name in POLICIES}
+    asked = {name: {one.id: [one.requirement, *one.evidence] for one in own} for name, own in rules.items()}
     assert asked == json.loads(Path(__file__).with_name("requirements.json").read_text())
 
 
