@@ -37,8 +37,11 @@ def plan(spec: Spec, json: Json = False, quiet: Quiet = False) -> None:
     """
     settings = _settings(spec, quiet=quiet)
     from privdistill import pipeline
+    from privdistill.models.assets import local_model
 
     intent = pipeline.plan(settings.config)
+    for model in (settings.config.synthesis.model, settings.config.synthesis.encoder):
+        local_model(model)  # what generate would stumble over; an id is looked up there and not here
     if json:
         show_json(intent.as_dict())
     else:

@@ -17,7 +17,7 @@ from privdistill.errors import AssetError
 from privdistill.models import conversion, hub, store
 from privdistill.models.wheels import Member, Package, take
 
-__all__ = ["ASSETS", "Asset", "AssetProgress", "AssetStatus", "digest", "fetch", "locate", "resolve", "status"]
+__all__ = ["ASSETS", "Asset", "AssetProgress", "AssetStatus", "digest", "fetch", "local_model", "locate", "resolve", "status"]
 
 Role = Literal["language-model", "encoder"]
 
@@ -194,12 +194,25 @@ def resolve(spec: str, role: Role, progress: AssetProgress | None = None) -> Pat
     """
     if spec == "embedded":
         return fetch(role, progress)
+    return local_model(spec) or hub.snapshot(spec)
+
+
+def local_model(spec: str) -> Path | None:
+    """The folder or GGUF file that a user typed for a model, or None for `embedded` and Hugging Face ids.
+
+    Fetches nothing and loads nothing.
+
+    Raises:
+        AssetError: a path was meant, and nothing usable is there.
+    """
+    if spec == "embedded":
+        return None
     local = Path(spec).expanduser()
     if local.exists():
         return hub.check_local(local)
     if hub.looks_like_path(spec):
         raise AssetError(f"no model at {spec}; give an existing folder or .gguf file, a Hugging Face id, or `embedded`")
-    return hub.snapshot(spec)
+    return None
 
 
 def locate(corpus: str, progress: AssetProgress | None = None) -> Path:

@@ -178,6 +178,16 @@ def test_a_refused_plan_exits_2(cli: Callable, calls: Calls, in_folder: Path) ->
     assert cli("plan", "x.csv", "--epsilon", "8").code == 2
 
 
+@pytest.mark.parametrize("option", ["--model", "--encoder"])
+def test_plan_names_a_model_that_generate_would_not_find(
+    cli: Callable, calls: Calls, in_folder: Path, option: str
+) -> None:
+    ended = cli("plan", "x.csv", "--epsilon", "8", option, "./nowhere")
+    assert (ended.code, ended.out) == (2, "")
+    assert "no model at ./nowhere; give" in ended.err
+    assert cli("plan", "x.csv", "--epsilon", "8", option, "some/id").code == 0
+
+
 @pytest.mark.parametrize(("verdict", "code"), [("allow", 0), ("deny", 10), ("indeterminate", 3)])
 def test_run_goes_all_the_way_and_ends_with_the_decision(
     cli: Callable, calls: Calls, in_folder: Path, verdict: str, code: int
