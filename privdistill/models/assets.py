@@ -17,7 +17,18 @@ from privdistill.errors import AssetError
 from privdistill.models import conversion, hub, store
 from privdistill.models.wheels import Member, Package, take
 
-__all__ = ["ASSETS", "Asset", "AssetProgress", "AssetStatus", "digest", "fetch", "local_model", "locate", "resolve", "status"]
+__all__ = [
+    "ASSETS",
+    "Asset",
+    "AssetProgress",
+    "AssetStatus",
+    "digest",
+    "fetch",
+    "local_model",
+    "locate",
+    "resolve",
+    "status",
+]
 
 Role = Literal["language-model", "encoder"]
 
