@@ -65,8 +65,7 @@ def generate(
     from privdistill.models.assets import locate
     from privdistill.models.loading import load_models
 
-    intent, source = make_plan(config), config.source
-    intent.require_feasible()
+    intent, source = make_plan(config).feasible(), config.source
     path = locate(source.path, progress)
     book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
@@ -81,8 +80,9 @@ def generate(
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:
-            model, private, note = models.language_model, directory.private, charge.kept
-            door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private, kept=note)
+            model, private, budget = models.language_model, directory.private, intent.budget
+            door = Door(units, models.encoder, budget, charge, progress, model=model, private=private, kept=charge.kept)
+            door.require_possible(intent.foreseen(models))
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = explained(converse(intent.recipe, context, door.answer), context)

@@ -52,6 +52,7 @@ class EvolutionRecipe:
     """Vote histograms, paid every round."""
 
     name = "evolution"
+    options: tuple[str, ...] = ()
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One histogram a round, in equal shares."""
@@ -65,9 +66,10 @@ class EvolutionRecipe:
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """One vote histogram a round; a cell is one candidate."""
-        classes = len(task.labels) if task.labels else 1
-        votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], _BROOD * task.rows // classes)
-        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0)
+        classes = len(task.labels) if task.labels else None if task.labelled else 1
+        cells = None if classes is None else max(1, _BROOD * task.rows // classes)
+        votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], cells)
+        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0, classes)
 
     def run(self, context: Context) -> RecipeRun:
         """Let records vote, keep winners, write variations, and again."""
