@@ -6,7 +6,7 @@ from html import escape
 from statistics import mean
 from typing import Any
 
-from benchmarks.recipe_table import CEILING, FLOOR, Line, of, recipes_of, values
+from benchmarks.recipe_lines import CEILING, FLOOR, Line, of, recipes_of, values
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
 """Okabe and Ito's, told apart by colour-blind readers."""

@@ -1,41 +1,21 @@
 """The recipe benchmark as Markdown: one table a corpus, recipes by epsilon, between the floor and the ceiling."""
 
-from collections.abc import Callable, Mapping, Sequence
-from statistics import mean, stdev
-from typing import Any
+from collections.abc import Callable, Sequence
+from statistics import mean
 
-Line = Mapping[str, Any]
-
-FLOOR, CEILING, EQUAL = "zero-shot pool", "real, train side", "real, random"
-_TITLES = {"words": "TF-IDF", "encoder": "MiniLM (seen by recipes)", "static": "static embeddings"}
-
-
-def latest(lines: Sequence[Line]) -> list[Line]:
-    """The newest line of each cell."""
-    newest = {
-        (line["corpus"], line["recipe"], f"{line['epsilon']:g}", line["rows"], line["generation"]): line
-        for line in lines
-    }
-    return list(newest.values())
-
-
-def of(lines: Sequence[Line], corpus: str, rows: int, recipe: str, epsilon: float = 0.0) -> list[Line]:
-    """Generations of one cell."""
-    return [
-        line
-        for line in latest(lines)
-        if (line["corpus"], line["rows"], line["recipe"], line["epsilon"]) == (corpus, rows, recipe, epsilon)
-    ]
-
-
-def values(lines: Sequence[Line], student: str) -> list[float]:
-    """The corpus's metric of each finished generation."""
-    return [line["scores"][student][line["metric"]][0] for line in lines if line["status"] == "done"]
-
-
-def recipes_of(lines: Sequence[Line]) -> list[str]:
-    """Recipes that have cells, references apart."""
-    return sorted({line["recipe"] for line in lines if line["epsilon"] > 0})
+from benchmarks.recipe_lines import (
+    CEILING,
+    EQUAL,
+    FLOOR,
+    STUDENTS,
+    Line,
+    interval,
+    latest,
+    of,
+    recipes_of,
+    shown,
+    values,
+)
 
 
 def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> str:
@@ -71,34 +51,52 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
     own = [line for line in lines if (line["corpus"], line["rows"]) == (corpus, rows)]
     epsilons = sorted({line["epsilon"] for line in own if line["epsilon"] > 0})
     metric, records = own[0]["metric"].replace("_", " "), own[0]["test_records"]
+    peers = sorted({line["recipe"] for line in own if line.get("origin") == "peer"})
     out = [f"## {corpus}, {rows} rows: {metric} on {records} test records", ""]
-    for student in _TITLES:
-        head = [f"student {_TITLES[student]}", *(f"epsilon {epsilon:g}" for epsilon in epsilons), "seconds"]
+    for student, title in STUDENTS.items():
+        head = [f"student {title}", *(f"epsilon {epsilon:g}" for epsilon in epsilons), "reference", "seconds"]
         out += [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
-        for recipe in recipes_of(own):
-            found = [of(own, corpus, rows, recipe, epsilon) for epsilon in epsilons]
-            took = [line["seconds"] for cell in found for line in cell if "seconds" in line]
-            shown = [_shown(cell, student) for cell in found]
-            out.append(f"| {recipe} | {' | '.join(shown)} | {f'{mean(took):.0f}' if took else ''} |")
+        out += [_row(own, recipe, student, epsilons) for recipe in recipes_of(own)]
         if epsilons and "auto" not in recipes_of(own):
-            out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | |")
-        peers = sorted({line["recipe"] for line in own if line.get("origin") == "peer"})
-        for name in (*peers, FLOOR, EQUAL, CEILING):
-            found = of(own, corpus, rows, name)
-            if found:
-                cells = [_shown(found, student)] + [""] * (len(epsilons) - 1)
-                count = f", {found[0]['trained_rows']} records" if name == CEILING else ""
-                out.append(f"| {name}{count} | {' | '.join(cells[: max(len(epsilons), 1)])} | |")
+            out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | | |")
+        out += [_row(own, name, student, epsilons) for name in (*peers, FLOOR, EQUAL, CEILING) if _any(own, name)]
         out.append("")
     out += _teachers(own, corpus, rows, epsilons)
     out += _trained(own, corpus, rows)
     out += _beaten(own, corpus, rows)
+    out += [_peer(line) for line in latest(own) if line.get("origin") == "peer"]
     out += [
         f"* {line['recipe']}, epsilon {line['epsilon']:g}: {line['status']}: {line['reason']}"
         for line in latest(own)
         if line["status"] != "done"
     ]
     return [*out, ""]
+
+
+def _any(lines: Sequence[Line], recipe: str) -> bool:
+    return any(line["recipe"] == recipe for line in lines)
+
+
+def _row(lines: Sequence[Line], recipe: str, student: str, epsilons: Sequence[float]) -> str:
+    """A recipe, or what has no epsilon of ours (0 in the lines): a reference, a peer."""
+    found = [line for line in latest(lines) if line["recipe"] == recipe]
+    cells = [shown([line for line in found if line["epsilon"] == epsilon], student) for epsilon in (*epsilons, 0.0)]
+    took = [line["seconds"] for line in found if "seconds" in line]
+    count = f", {found[0]['trained_rows']} records" if recipe == CEILING else ""
+    return f"| {recipe}{count} | {' | '.join(cells)} | {f'{mean(took):.0f}' if took else ''} |"
+
+
+def _peer(line: Line) -> str:
+    """What another tool said of its run, and whether its students tell the classes apart."""
+    facts = line["peer"]
+    classes = ", ".join(f"{name} {interval(line, student, 'balanced_accuracy')}" for student, name in STUDENTS.items())
+    return (
+        f"* {line['recipe']}: {line['rows']} rows, {facts['empty_rows']} of them without text; "
+        f"epsilon {facts['epsilon_claimed']} at delta {facts['delta']:g} by its own account, "
+        f"{facts['records']} records, {facts['epochs']:g} epochs, {facts['training_seconds']:.0f} of "
+        f"{facts['seconds']:.0f} seconds training. Balanced accuracy of its students: {classes}; one that answers a "
+        "single class has one over the number of classes, and an interval without width"
+    )
 
 
 def _teachers(lines: Sequence[Line], corpus: str, rows: int, epsilons: Sequence[float]) -> list[str]:
@@ -121,7 +119,7 @@ def _trained(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
     for line in sorted(found, key=lambda line: (line["recipe"], line["epsilon"], line["generation"])):
         said, sampled = line["likelihood"], line["sampled"]
         gain, (before, after) = said["gain_per_token"], said["perplexity"]
-        students = ", ".join(f"{_TITLES[name]} {_interval(sampled, name, line['metric'])}" for name in _TITLES)
+        students = ", ".join(f"{title} {interval(sampled, name, line['metric'])}" for name, title in STUDENTS.items())
         out.append(
             f"* the model that {line['recipe']} trained at epsilon {line['epsilon']:g}: perplexity of {gain['n']} real "
             f"test texts {before:.1f} before, {after:.1f} after; {gain['mean']:+.3f} ± "
@@ -131,11 +129,6 @@ def _trained(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
     return out
 
 
-def _interval(line: Line, student: str, metric: str) -> str:
-    value, low, high = line["scores"][student][metric]
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
 def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
     """Which recipes do not beat prompts alone at epsilon 4."""
     out = []
@@ -143,8 +136,8 @@ def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
     for recipe in recipes_of(lines):
         cell = of(lines, corpus, rows, recipe, 4.0)
         behind = [
-            _TITLES[student]
-            for student in _TITLES
+            STUDENTS[student]
+            for student in STUDENTS
             if values(cell, student)
             and values(floor, student)
             and mean(values(cell, student)) <= mean(values(floor, student))
@@ -152,13 +145,3 @@ def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
         if behind:
             out.append(f"* {recipe} does not beat the zero-shot pool at epsilon 4 with: {', '.join(behind)}")
     return out
-
-
-def _shown(lines: Sequence[Line], student: str) -> str:
-    found = values(lines, student)
-    if not found:
-        return "; ".join(sorted({line["status"] for line in lines})) or ""
-    if len(found) > 1:
-        return f"{mean(found):.3f} ± {stdev(found):.3f} ({len(found)})"
-    done = next(line for line in lines if line["status"] == "done")
-    return _interval(done, student, done["metric"])

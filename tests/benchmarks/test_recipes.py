@@ -78,6 +78,26 @@ def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_b
     assert "the DP teacher of distribution itself: 0.777 at epsilon 1" in text
 
 
+PEER = line(
+    "a tool 2.7 (epsilon 1.69, its own account)", 0.0, 0.423, origin="peer", trained_rows=500,
+    peer={"empty_rows": 75, "epsilon_claimed": 1.69, "delta": 1e-6, "records": 7134, "epochs": 2.0,
+          "training_seconds": 851.0, "seconds": 1206.4},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("others", [[], LINES], ids=["alone", "beside recipes"])
+def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others: list[dict[str, Any]]) -> None:
+    text = markdown([PEER, *others], lambda *given: "distribution")
+    for table in (part.splitlines() for part in text.split("\n\n") if part.startswith("| ")):
+        assert {row.count("|") for row in table} == {table[0].count("|")}, "as many cells in each row as in the heading"
+        columns = [cell.strip() for cell in table[0].split("|")]
+        peer = next([cell.strip() for cell in row.split("|")] for row in table if "its own account" in row)
+        assert peer[columns.index("reference")] == "0.423 (0.403 to 0.443)"
+        assert peer[columns.index("seconds")] == "60"
+    assert "500 rows, 75 of them without text; epsilon 1.69 at delta 1e-06 by its own account" in text
+    assert "Balanced accuracy of its students: TF-IDF 0.423" in text
+
+
 def test_the_newest_line_of_a_cell_counts() -> None:
     lines = [line("distribution", 8.0, 0.5), line("distribution", 8.0, 0.8)]
     text = markdown(lines, lambda *given: "distribution")
