@@ -8,6 +8,12 @@ Line = Mapping[str, Any]
 
 FLOOR, CEILING, EQUAL = "zero-shot pool", "real, train side", "real, random"
 STUDENTS = {"words": "TF-IDF", "encoder": "MiniLM", "static": "static embeddings"}
+SEEN = {
+    "words": "seen by the choice of distribution and finetune",
+    "encoder": "seen by every recipe",
+    "static": "seen by no choice",
+}
+"""Whose view of text rows are chosen by: `synthesis.selection` simulates a student on TF-IDF and one on MiniLM."""
 
 
 def latest(lines: Sequence[Line]) -> list[Line]:

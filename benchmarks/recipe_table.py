@@ -7,6 +7,7 @@ from benchmarks.recipe_lines import (
     CEILING,
     EQUAL,
     FLOOR,
+    SEEN,
     STUDENTS,
     Line,
     interval,
@@ -35,6 +36,7 @@ def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> s
         "Several generations: mean ± standard deviation. One generation: the 95 % interval over test records (Wilson;",
         "bootstrap for balanced accuracy), which does not say how generations differ. Public texts of one generation",
         "are shared by all of its cells, so cells are paired. `auto is` names the recipe that `auto` stands for.",
+        "A recipe that sees a student chooses rows by that student's view of text, and the student's table flatters it.",
         *(
             [f"Candidates a row: {', '.join(factors)}. A run by default writes more, and does better for it."]
             if factors
@@ -54,7 +56,8 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
     peers = sorted({line["recipe"] for line in own if line.get("origin") == "peer"})
     out = [f"## {corpus}, {rows} rows: {metric} on {records} test records", ""]
     for student, title in STUDENTS.items():
-        head = [f"student {title}", *(f"epsilon {epsilon:g}" for epsilon in epsilons), "reference", "seconds"]
+        settings = [f"epsilon {epsilon:g}" for epsilon in epsilons]
+        head = [f"student {title} ({SEEN[student]})", *settings, "reference", "seconds"]
         out += [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
         out += [_row(own, recipe, student, epsilons) for recipe in recipes_of(own)]
         if epsilons and "auto" not in recipes_of(own):

@@ -15,6 +15,7 @@ from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedMode
 from privdistill.config import Performance, Synthesis
 from privdistill.models.loading import load_models
 from privdistill.recipes import finetune
+from privdistill.synthesis import selection
 from tests.conftest import toy_rows
 from tests.privdistill.mechanisms.conftest import ToySentences
 
@@ -96,6 +97,14 @@ def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others
         assert peer[columns.index("seconds")] == "60"
     assert "500 rows, 75 of them without text; epsilon 1.69 at delta 1e-06 by its own account" in text
     assert "Balanced accuracy of its students: TF-IDF 0.423" in text
+
+
+def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
+    text = markdown(LINES, lambda *given: "distribution")
+    assert "| student TF-IDF (seen by the choice of distribution and finetune) |" in text
+    assert "| student MiniLM (seen by every recipe) |" in text
+    assert "| student static embeddings (seen by no choice) |" in text
+    assert set(selection._STUDENT_WEIGHTS) == {"words", "embeddings"}, "what the choice simulates, as the marks say"
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
