@@ -44,6 +44,14 @@ def recipes_of(lines: Sequence[Line]) -> list[str]:
     return sorted({line["recipe"] for line in lines if line["epsilon"] > 0})
 
 
+def commits(lines: Sequence[Line]) -> dict[str, list[float]]:
+    """Which code made the cells, and at which epsilons."""
+    made: dict[str, set[float]] = {}
+    for line in latest(lines):
+        made.setdefault(line["code"]["commit"], set()).add(line["epsilon"])
+    return {commit: sorted(epsilons) for commit, epsilons in made.items()}
+
+
 def shown(lines: Sequence[Line], student: str) -> str:
     """One cell of a table: the generations' spread, or the interval of the only one, or why there is none."""
     found = values(lines, student)

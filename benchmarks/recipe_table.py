@@ -10,6 +10,7 @@ from benchmarks.recipe_lines import (
     SEEN,
     STUDENTS,
     Line,
+    commits,
     interval,
     latest,
     of,
@@ -22,21 +23,23 @@ from benchmarks.recipe_lines import (
 def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> str:
     """The whole report."""
     machines = sorted({line["machine"] for line in lines})
-    commits = sorted({line["code"]["commit"] for line in lines})
     versions = sorted({", ".join(f"{k} {v}" for k, v in line["code"]["versions"].items()) for line in lines})
     factors = sorted({f"{line['pool_factor']:g}" for line in lines if line.get("pool_factor")})
-    first, last = min(line["date"] for line in lines), max(line["date"] for line in lines)
+    dates = sorted(line["date"] for line in latest(lines))
     out = [
         "# Recipes beside each other",
         "",
-        f"{first} to {last}; {'; '.join(machines)}; commits {', '.join(commits)}.",
+        f"{dates[0]} to {dates[-1]}; {'; '.join(machines)}; {len(commits(lines))} commits, see `code`.",
         *[f"{one}." for one in versions],
         "",
         "Students trained on synthetic rows, tested on real test records; delta 1e-6, labels declared, holdout 0.3.",
         "Several generations: mean ± standard deviation. One generation: the 95 % interval over test records (Wilson;",
         "bootstrap for balanced accuracy), which does not say how generations differ. Public texts of one generation",
-        "are shared by all of its cells, so cells are paired. `auto is` names the recipe that `auto` stands for.",
-        "A recipe that sees a student chooses rows by that student's view of text, and the student's table flatters it.",
+        "are shared by the cells that one run makes. `auto is` names the recipe that `auto` stands for.",
+        "`code` is the commit that made a row's cells: rows are like for like when it is the same. A row with cells of",
+        "several commits is **mixed**; which is which stands below the tables.",
+        "A recipe that sees a student chooses rows by that student's view of text, and that student's table flatters",
+        "the recipe.",
         *(
             [f"Candidates a row: {', '.join(factors)}. A run by default writes more, and does better for it."]
             if factors
@@ -57,13 +60,14 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
     out = [f"## {corpus}, {rows} rows: {metric} on {records} test records", ""]
     for student, title in STUDENTS.items():
         settings = [f"epsilon {epsilon:g}" for epsilon in epsilons]
-        head = [f"student {title} ({SEEN[student]})", *settings, "reference", "seconds"]
+        head = [f"student {title} ({SEEN[student]})", *settings, "reference", "seconds", "code"]
         out += [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
         out += [_row(own, recipe, student, epsilons) for recipe in recipes_of(own)]
         if epsilons and "auto" not in recipes_of(own):
-            out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | | |")
+            out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | | | |")
         out += [_row(own, name, student, epsilons) for name in (*peers, FLOOR, EQUAL, CEILING) if _any(own, name)]
         out.append("")
+    out += _mixed(own)
     out += _teachers(own, corpus, rows, epsilons)
     out += _trained(own, corpus, rows)
     out += _beaten(own, corpus, rows)
@@ -86,19 +90,36 @@ def _row(lines: Sequence[Line], recipe: str, student: str, epsilons: Sequence[fl
     cells = [shown([line for line in found if line["epsilon"] == epsilon], student) for epsilon in (*epsilons, 0.0)]
     took = [line["seconds"] for line in found if "seconds" in line]
     count = f", {found[0]['trained_rows']} records" if recipe == CEILING else ""
-    return f"| {recipe}{count} | {' | '.join(cells)} | {f'{mean(took):.0f}' if took else ''} |"
+    code = commits(found)
+    made = next(iter(code)) if len(code) == 1 else "**mixed**"
+    return f"| {recipe}{count} | {' | '.join(cells)} | {f'{mean(took):.0f}' if took else ''} | {made} |"
+
+
+def _mixed(lines: Sequence[Line]) -> list[str]:
+    """Rows of several commits, and which cells are of which."""
+    out = []
+    for name in sorted({line["recipe"] for line in lines}):
+        code = commits([line for line in lines if line["recipe"] == name])
+        if len(code) > 1:
+            ordered = sorted(code.items(), key=lambda one: one[1])
+            told = (f"{commit} (epsilon {', '.join(f'{e:g}' for e in found)})" for commit, found in ordered)
+            out.append(f"* code of {name} is mixed: {', '.join(told)}")
+    return out
 
 
 def _peer(line: Line) -> str:
     """What another tool said of its run, and whether its students tell the classes apart."""
     facts = line["peer"]
-    classes = ", ".join(f"{name} {interval(line, student, 'balanced_accuracy')}" for student, name in STUDENTS.items())
+    told = ", ".join(f"{name} {interval(line, student, 'balanced_accuracy')}" for student, name in STUDENTS.items())
+    measured = {name: line["scores"][student]["balanced_accuracy"] for student, name in STUDENTS.items()}
+    # Short of perfect, balanced accuracy has no spread over test records only when every record gets the same answer.
+    single = ", ".join(name for name, (_, low, high) in measured.items() if low == high < 1)
     return (
         f"* {line['recipe']}: {line['rows']} rows, {facts['empty_rows']} of them without text; "
         f"epsilon {facts['epsilon_claimed']} at delta {facts['delta']:g} by its own account, "
         f"{facts['records']} records, {facts['epochs']:g} epochs, {facts['training_seconds']:.0f} of "
-        f"{facts['seconds']:.0f} seconds training. Balanced accuracy of its students: {classes}; one that answers a "
-        "single class has one over the number of classes, and an interval without width"
+        f"{facts['seconds']:.0f} seconds training. Balanced accuracy of its students: {told}"
+        + (f"; one class is all that is answered by {single}" if single else "")
     )
 
 
@@ -108,8 +129,8 @@ def _teachers(lines: Sequence[Line], corpus: str, rows: int, epsilons: Sequence[
     for recipe in recipes_of(lines):
         cells = {e: [x["teacher"] for x in of(lines, corpus, rows, recipe, e) if x.get("teacher")] for e in epsilons}
         if any(cells.values()):
-            shown = ", ".join(f"{mean(found):.3f} at epsilon {e:g}" for e, found in cells.items() if found)
-            out.append(f"* the DP teacher of {recipe} itself: {shown}")
+            told = ", ".join(f"{mean(found):.3f} at epsilon {e:g}" for e, found in cells.items() if found)
+            out.append(f"* the DP teacher of {recipe} itself: {told}")
     return out
 
 

@@ -75,7 +75,6 @@ def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_b
     assert "distribution does not beat" not in text
     assert "slow, epsilon 8: refused: too few records" in text
     assert "| auto is | distribution |" in text
-    assert "commits abc" in text
     assert "the DP teacher of distribution itself: 0.777 at epsilon 1" in text
 
 
@@ -97,6 +96,10 @@ def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others
         assert peer[columns.index("seconds")] == "60"
     assert "500 rows, 75 of them without text; epsilon 1.69 at delta 1e-06 by its own account" in text
     assert "Balanced accuracy of its students: TF-IDF 0.423" in text
+    assert "one class" not in text
+    flat = PEER | {"scores": PEER["scores"] | {"static": {"accuracy": [0.4] * 3, "balanced_accuracy": [0.5] * 3}}}
+    flat = flat | {"metric": "accuracy"}
+    assert "one class is all that is answered by static embeddings" in markdown([flat], lambda *given: "")
 
 
 def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
@@ -105,6 +108,22 @@ def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
     assert "| student MiniLM (seen by every recipe) |" in text
     assert "| student static embeddings (seen by no choice) |" in text
     assert set(selection._STUDENT_WEIGHTS) == {"words", "embeddings"}, "what the choice simulates, as the marks say"
+
+
+def test_each_row_says_which_code_made_it_and_a_mixed_row_is_marked() -> None:
+    other = {"commit": "def", "versions": {"torch": "2"}}
+    again = line("slow", 2.0, 0.5, code=other)
+    text = markdown([*LINES, again, line("slow", 4.0, 0.5, code=other)], lambda *given: "distribution")
+    rows = {row.split(" | ")[0]: row for row in text.splitlines() if row.startswith("| ")}
+    assert rows["| distribution"].endswith("| abc |")
+    assert rows["| zero-shot pool"].endswith("| abc |")
+    assert rows["| slow"].endswith("| **mixed** |")
+    assert "* code of slow is mixed: abc (epsilon 1, 8), def (epsilon 2, 4)" in text
+    assert "code of distribution is mixed" not in text
+    whole = [one | {"code": other} for one in LINES]
+    assert "mixed:" not in markdown([*LINES, *whole], lambda *given: "distribution"), (
+        "a cell that was made again counts once"
+    )
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
