@@ -1,8 +1,9 @@
 """The recipe benchmark as Markdown: one table a corpus, recipes by epsilon, between the floor and the ceiling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean
 
+from benchmarks.recipe_floor import Auto, Majority, above_floor
 from benchmarks.recipe_lines import (
     CEILING,
     EQUAL,
@@ -16,11 +17,10 @@ from benchmarks.recipe_lines import (
     of,
     recipes_of,
     shown,
-    values,
 )
 
 
-def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> str:
+def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
     """The whole report."""
     machines = sorted({line["machine"] for line in lines})
     versions = sorted({", ".join(f"{k} {v}" for k, v in line["code"]["versions"].items()) for line in lines})
@@ -47,12 +47,13 @@ def markdown(lines: Sequence[Line], auto: Callable[[str, float, int], str]) -> s
         ),
         "",
     ]
+    out += above_floor(lines, auto, majority)
     for corpus, rows in sorted({(line["corpus"], line["rows"]) for line in lines}):
-        out += _table(lines, corpus, rows, auto)
+        out += _table(lines, corpus, rows, auto, majority(corpus))
     return "\n".join(out).rstrip() + "\n"
 
 
-def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, float, int], str]) -> list[str]:
+def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Auto, majority: float) -> list[str]:
     own = [line for line in lines if (line["corpus"], line["rows"]) == (corpus, rows)]
     epsilons = sorted({line["epsilon"] for line in own if line["epsilon"] > 0})
     metric, records = own[0]["metric"].replace("_", " "), own[0]["test_records"]
@@ -66,11 +67,10 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Callable[[str, f
         if epsilons and "auto" not in recipes_of(own):
             out.append(f"| auto is | {' | '.join(auto(corpus, epsilon, rows) for epsilon in epsilons)} | | | |")
         out += [_row(own, name, student, epsilons) for name in (*peers, FLOOR, EQUAL, CEILING) if _any(own, name)]
-        out.append("")
+        out += [f"| majority class |{' |' * len(epsilons)} {majority:.3f} | | |", ""]
     out += _mixed(own)
     out += _teachers(own, corpus, rows, epsilons)
     out += _trained(own, corpus, rows)
-    out += _beaten(own, corpus, rows)
     out += [_peer(line) for line in latest(own) if line.get("origin") == "peer"]
     out += [
         f"* {line['recipe']}, epsilon {line['epsilon']:g}: {line['status']}: {line['reason']}"
@@ -150,22 +150,4 @@ def _trained(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
             f"{1.96 * gain['standard_error']:.3f} nats a token (95 %, paired by text). "
             f"As sampled, {sampled['rows']} rows, nothing chosen: {students}"
         )
-    return out
-
-
-def _beaten(lines: Sequence[Line], corpus: str, rows: int) -> list[str]:
-    """Which recipes do not beat prompts alone at epsilon 4."""
-    out = []
-    floor = of(lines, corpus, rows, FLOOR)
-    for recipe in recipes_of(lines):
-        cell = of(lines, corpus, rows, recipe, 4.0)
-        behind = [
-            STUDENTS[student]
-            for student in STUDENTS
-            if values(cell, student)
-            and values(floor, student)
-            and mean(values(cell, student)) <= mean(values(floor, student))
-        ]
-        if behind:
-            out.append(f"* {recipe} does not beat the zero-shot pool at epsilon 4 with: {', '.join(behind)}")
     return out

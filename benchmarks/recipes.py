@@ -8,6 +8,7 @@ from all lines after every cell.
 import argparse
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from benchmarks.cells import Cell, CorpusBench, Store, commit
@@ -74,10 +75,13 @@ def _cells(bench: CorpusBench, given: argparse.Namespace, generation: int) -> li
 def _report(out: Path, store: Store) -> None:
     lines = store.lines()
     if lines:
-        (out / "recipes.md").write_text(markdown(lines, _auto), encoding="utf-8")
+        (out / "recipes.md").write_text(
+            markdown(lines, _auto, lambda corpus: load(corpus).majority()), encoding="utf-8"
+        )
         (out / "recipes.svg").write_text(svg(lines), encoding="utf-8")
 
 
+@cache
 def _auto(corpus: str, epsilon: float, rows: int) -> str:
     """The recipe that `auto` stands for now; a plan reads no record."""
     from benchmarks.quality import configured

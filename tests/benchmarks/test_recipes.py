@@ -1,5 +1,6 @@
 """The recipe benchmark: slices add up, shared models change no embedding, table and plot say what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -7,10 +8,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from benchmarks import recipe_table
 from benchmarks.cells import Cell, CorpusBench, Store
 from benchmarks.corpora import Corpus
 from benchmarks.plot import svg
-from benchmarks.recipe_table import markdown
 from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedModels
 from privdistill.config import Performance, Synthesis
 from privdistill.models.loading import load_models
@@ -41,6 +42,10 @@ def line(recipe: str, epsilon: float, value: float = 0.6, *, generation: int = 0
     return found | more
 
 
+def markdown(lines: list[dict[str, Any]], auto: str = "distribution", majority: float = 0.5) -> str:
+    return recipe_table.markdown(lines, lambda *given: auto, lambda corpus: majority)
+
+
 LINES = [
     *(line("distribution", e, 0.7 + e / 100, generation=g) for e in (1.0, 2.0, 4.0, 8.0) for g in (0, 1)),
     *(line("slow", e, 0.5) for e in (1.0, 2.0, 4.0)),
@@ -65,14 +70,13 @@ def test_a_slice_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
     assert store.done("another commit") == set()
 
 
-def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_beat_prompts() -> None:
-    text = markdown(LINES, lambda corpus, epsilon, rows: "distribution")
+def test_the_table_has_every_cell_the_floor_and_the_ceiling() -> None:
+    text = markdown(LINES)
     assert "balanced accuracy on 900 test records" in text
     assert "0.710 ± 0.000 (2)" in text, "generations: mean and standard deviation"
     assert "0.500 (0.480 to 0.520)" in text, "one generation: interval over test records"
     assert "real, train side, 2500 records" in text
-    assert "slow does not beat the zero-shot pool at epsilon 4" in text
-    assert "distribution does not beat" not in text
+    assert "| majority class | | | | | 0.500 | | |" in text
     assert "slow, epsilon 8: refused: too few records" in text
     assert "| auto is | distribution |" in text
     assert "the DP teacher of distribution itself: 0.777 at epsilon 1" in text
@@ -87,8 +91,8 @@ PEER = line(
 
 @pytest.mark.parametrize("others", [[], LINES], ids=["alone", "beside recipes"])
 def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others: list[dict[str, Any]]) -> None:
-    text = markdown([PEER, *others], lambda *given: "distribution")
-    for table in (part.splitlines() for part in text.split("\n\n") if part.startswith("| ")):
+    text = markdown([PEER, *others])
+    for table in (part.splitlines() for part in text.split("\n\n") if part.startswith("| student")):
         assert {row.count("|") for row in table} == {table[0].count("|")}, "as many cells in each row as in the heading"
         columns = [cell.strip() for cell in table[0].split("|")]
         peer = next([cell.strip() for cell in row.split("|")] for row in table if "its own account" in row)
@@ -99,11 +103,11 @@ def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others
     assert "one class" not in text
     flat = PEER | {"scores": PEER["scores"] | {"static": {"accuracy": [0.4] * 3, "balanced_accuracy": [0.5] * 3}}}
     flat = flat | {"metric": "accuracy"}
-    assert "one class is all that is answered by static embeddings" in markdown([flat], lambda *given: "")
+    assert "one class is all that is answered by static embeddings" in markdown([flat])
 
 
 def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
-    text = markdown(LINES, lambda *given: "distribution")
+    text = markdown(LINES)
     assert "| student TF-IDF (seen by the choice of distribution and finetune) |" in text
     assert "| student MiniLM (seen by every recipe) |" in text
     assert "| student static embeddings (seen by no choice) |" in text
@@ -113,7 +117,7 @@ def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
 def test_each_row_says_which_code_made_it_and_a_mixed_row_is_marked() -> None:
     other = {"commit": "def", "versions": {"torch": "2"}}
     again = line("slow", 2.0, 0.5, code=other)
-    text = markdown([*LINES, again, line("slow", 4.0, 0.5, code=other)], lambda *given: "distribution")
+    text = markdown([*LINES, again, line("slow", 4.0, 0.5, code=other)])
     rows = {row.split(" | ")[0]: row for row in text.splitlines() if row.startswith("| ")}
     assert rows["| distribution"].endswith("| abc |")
     assert rows["| zero-shot pool"].endswith("| abc |")
@@ -121,16 +125,61 @@ def test_each_row_says_which_code_made_it_and_a_mixed_row_is_marked() -> None:
     assert "* code of slow is mixed: abc (epsilon 1, 8), def (epsilon 2, 4)" in text
     assert "code of distribution is mixed" not in text
     whole = [one | {"code": other} for one in LINES]
-    assert "mixed:" not in markdown([*LINES, *whole], lambda *given: "distribution"), (
-        "a cell that was made again counts once"
+    assert "mixed:" not in markdown([*LINES, *whole]), "a cell that was made again counts once"
+
+
+def judged(*lines: dict[str, Any], **options: Any) -> str:
+    text = markdown([line("zero-shot pool", 0.0, 0.436), *lines], **options)
+    return text[text.index("## Above the floor at epsilon 4, 500 rows") : text.index("## messages")]
+
+
+def test_a_recipe_beats_the_floor_only_beyond_its_interval() -> None:
+    text = judged(line("far", 4.0, 0.53), line("near", 4.0, 0.51))
+    assert "TF-IDF 0.500, MiniLM 0.500, static embeddings 0.500" in text, "a constant answer is better than the pool"
+    assert "| far | no cell | no cell | every student | 1 of 3 | 1 of 3 |" in text
+    assert "| near | no cell | no cell | none | 0 of 3 | 0 of 3 |" in text, (
+        "0.51 (0.49 to 0.53) may be a constant answer"
     )
+    assert "| near | no cell | no cell | every student |" in judged(line("near", 4.0, 0.51), majority=0.2)
+
+
+def test_a_recipe_that_needs_two_corpora_is_told_where_it_falls_short_and_whether_auto_takes_it() -> None:
+    both = [line(name, e, v, corpus="reviews") for name, e, v in (("zero-shot pool", 0.0, 0.4), ("far", 4.0, 0.7))]
+    uneven = line("uneven", 4.0, 0.7, corpus="reviews")
+    uneven["scores"]["words"] = line("uneven", 4.0, 0.4)["scores"]["words"]
+    text = judged(*both, line("far", 4.0, 0.53), line("uneven", 4.0, 0.7), uneven, auto="uneven")
+    assert "| far | every student | no cell | every student | 2 of 3 | 2 of 3 |" in text
+    assert "far is not shown" not in text
+    assert "| uneven | MiniLM, static embeddings | no cell | every student | 1 of 3 | 2 of 3 |" in text
+    assert (
+        "* uneven is not shown to beat the floor on 2 corpora with every student: with TF-IDF not on reviews, "
+        "questions; with MiniLM not on questions; with static embeddings not on questions. "
+        "`auto` takes it all the same: messages at epsilon 4, reviews at epsilon 4"
+    ) in text
+    assert "with any student: with TF-IDF not on reviews, questions, messages" in judged(line("near", 4.0, 0.51))
+    assert "`auto` takes it nowhere in this report" in judged(line("near", 4.0, 0.51))
+
+
+def test_every_generation_must_be_above_the_floor_and_a_refusal_or_a_missing_pool_shows_nothing() -> None:
+    two = (line("some", 4.0, 0.8), line("some", 4.0, 0.51, generation=1))
+    assert "| some | no cell | no cell | none |" in judged(*two)
+    refused = line("some", 4.0, status="refused", reason="too few records")
+    assert "| some | no cell | no cell | no cell |" in judged(refused)
+    assert "| some | no cell | no cell | none |" in markdown([line("some", 4.0, 0.8)])
+
+
+def test_the_constant_answer_is_the_commonest_private_label() -> None:
+    rows = [("a b c", "x"), ("a b d", "x"), ("a b e", "y")]
+    corpus = Corpus("toys", ("x", "y", "z"), "notes", {}, "accuracy", 3, tuple(rows), (*rows, ("a b f", "y")))
+    assert corpus.majority() == 0.5
+    assert replace(corpus, metric="balanced_accuracy").majority() == pytest.approx(1 / 3)
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
     lines = [line("distribution", 8.0, 0.5), line("distribution", 8.0, 0.8)]
-    text = markdown(lines, lambda *given: "distribution")
-    assert "0.800" in text
-    assert "0.500" not in text
+    text = markdown(lines)
+    assert "0.800 (" in text
+    assert "0.500 (" not in text
 
 
 def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
@@ -168,7 +217,7 @@ def test_cells_and_references_run_once_on_shared_models(
     assert 0.0 <= made["distribution"]["teacher"] <= 1.0
     assert made["real, train side"]["scores"]["words"]["accuracy"][0] > 0.9
     assert made["real, train side"]["trained_rows"] == 126
-    assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines(), lambda *given: "distribution")
+    assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines())
     assert "likelihood" not in made["distribution"]
     monkeypatch.setattr(finetune, "_LAYERS", 1)  # the tiny model has two
     tuned = bench.cell(Cell("toys", "finetune", 8.0, 12, 0))
@@ -176,7 +225,7 @@ def test_cells_and_references_run_once_on_shared_models(
     assert tuned["likelihood"]["gain_per_token"]["n"] == 60
     assert tuned["likelihood"]["perplexity"][0] != tuned["likelihood"]["perplexity"][1], "training changed the model"
     assert 0 < tuned["sampled"]["rows"] <= 12
-    said = markdown([*store.lines(), tuned], lambda *given: "distribution")
+    said = markdown([*store.lines(), tuned])
     assert "the model that finetune trained at epsilon 8: perplexity of 60 real test texts" in said
     from privdistill.models import loading
 
