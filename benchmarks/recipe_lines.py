@@ -7,6 +7,8 @@ from typing import Any
 Line = Mapping[str, Any]
 
 FLOOR, CEILING, EQUAL = "zero-shot pool", "real, train side", "real, random"
+WHOLE_RUN = "whole run"
+"""Origin of the line that says how long one run of the benchmark took."""
 STUDENTS = {"words": "TF-IDF", "encoder": "MiniLM", "static": "static embeddings"}
 SEEN = {
     "words": "seen by the choice of distribution and finetune",
@@ -14,6 +16,11 @@ SEEN = {
     "static": "seen by no choice",
 }
 """Whose view of text rows are chosen by: `synthesis.selection` simulates a student on TF-IDF and one on MiniLM."""
+
+
+def cells_of(lines: Sequence[Line]) -> list[Line]:
+    """Lines of cells and references, those of whole runs apart."""
+    return [line for line in lines if line.get("origin") != WHOLE_RUN]
 
 
 def latest(lines: Sequence[Line]) -> list[Line]:

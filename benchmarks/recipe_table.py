@@ -10,7 +10,9 @@ from benchmarks.recipe_lines import (
     FLOOR,
     SEEN,
     STUDENTS,
+    WHOLE_RUN,
     Line,
+    cells_of,
     commits,
     interval,
     latest,
@@ -22,6 +24,8 @@ from benchmarks.recipe_lines import (
 
 def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
     """The whole report."""
+    whole = _whole([line for line in lines if line.get("origin") == WHOLE_RUN])
+    lines = cells_of(lines)
     machines = sorted({line["machine"] for line in lines})
     versions = sorted({", ".join(f"{k} {v}" for k, v in line["code"]["versions"].items()) for line in lines})
     factors = sorted({f"{line['pool_factor']:g}" for line in lines if line.get("pool_factor")})
@@ -31,6 +35,7 @@ def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
         "",
         f"{dates[0]} to {dates[-1]}; {'; '.join(machines)}; {len(commits(lines))} commits, see `code`.",
         *[f"{one}." for one in versions],
+        whole,
         "",
         "Students trained on synthetic rows, tested on real test records; delta 1e-6, labels declared, holdout 0.3.",
         "Several generations: mean ± standard deviation. One generation: the 95 % interval over test records (Wilson;",
@@ -51,6 +56,19 @@ def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
     for corpus, rows in sorted({(line["corpus"], line["rows"]) for line in lines}):
         out += _table(lines, corpus, rows, auto, majority(corpus))
     return "\n".join(out).rstrip() + "\n"
+
+
+def _whole(runs: Sequence[Line]) -> str:
+    """How long the newest run took that made every cell."""
+    found = [line for line in runs if line["in_one_go"]]
+    if not found:
+        return "No run kept here made all cells of `make bench-recipes` in one go, so how long that takes is not known."
+    last = found[-1]
+    return (
+        f"All that `make bench-recipes` runs, in one go: {last['cells']} cells of {last['rows']} rows in "
+        f"{last['seconds'] / 60:.1f} minutes of wall time, {last['start']} to {last['end']}; "
+        f"{last['machine']}, threads: {last['threads']}; commit {last['code']['commit']}."
+    )
 
 
 def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Auto, majority: float) -> list[str]:

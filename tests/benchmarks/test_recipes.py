@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from benchmarks import recipe_table
+from benchmarks import recipe_table, recipes
 from benchmarks.cells import Cell, CorpusBench, Store
 from benchmarks.corpora import Corpus
 from benchmarks.plot import svg
@@ -173,6 +174,69 @@ def test_the_constant_answer_is_the_commonest_private_label() -> None:
     corpus = Corpus("toys", ("x", "y", "z"), "notes", {}, "accuracy", 3, tuple(rows), (*rows, ("a b f", "y")))
     assert corpus.majority() == 0.5
     assert replace(corpus, metric="balanced_accuracy").majority() == pytest.approx(1 / 3)
+
+
+class Bench:
+    """Makes cells without running anything."""
+
+    def __init__(self, *given: Any) -> None:
+        pass
+
+    def references(self, *given: Any) -> list[dict[str, Any]]:
+        return []
+
+    def cell(self, cell: Cell) -> dict[str, Any]:
+        return line(cell.recipe, cell.epsilon) | cell.__dict__
+
+
+@pytest.fixture
+def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "SharedModels", lambda *given: None)
+    monkeypatch.setattr(recipes, "CorpusBench", Bench)
+    monkeypatch.setattr(recipes, "load", lambda name: name)
+    monkeypatch.setattr(recipes, "_report", lambda *given: None)
+    cells = [Cell("messages", "distribution", epsilon, 200, 0) for epsilon in (4.0, 8.0)]
+    monkeypatch.setattr(recipes, "_cells", lambda bench, given, generation: cells)
+    monkeypatch.setattr(recipes, "names", lambda: ("messages",))
+
+
+def whole_runs(out: Path, *arguments: str) -> list[dict[str, Any]]:
+    recipes.main(["--corpora", "messages", "--out", str(out), *arguments])
+    return [one for one in Store(out / "recipes.jsonl").lines() if one.get("origin") == "whole run"]
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+def test_a_run_keeps_its_wall_time_and_the_table_shows_it_when_it_made_all_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = whole_runs(tmp_path)
+    assert run["in_one_go"]
+    assert (run["cells"], run["rows"], run["generations"]) == (2, 200, 1)
+    assert run["seconds"] >= 0
+    assert run["start"] <= run["end"]
+    assert run["threads"] >= 1
+    assert "2 cells in 0.0 minutes of wall time" in capsys.readouterr().out
+    store = Store(tmp_path / "recipes.jsonl")
+    assert len(store.done(None)) == 2, "the line of a run is no cell"
+    assert "in one go: 2 cells of 200 rows in 0.0 minutes of wall time" in markdown(store.lines())
+    assert ElementTree.fromstring(svg(store.lines())) is not None
+    assert len(whole_runs(tmp_path)) == 1, "a run that made nothing keeps nothing"
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+@pytest.mark.parametrize("slice_of", ["recipes", "epsilons", "what was there", "time"])
+def test_a_slice_is_not_all_cells_in_one_go(slice_of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"recipes": ["--recipes", "distribution"], "epsilons": ["--epsilons", "4"]}.get(slice_of, [])
+    if slice_of == "what was there":
+        Store(tmp_path / "recipes.jsonl").append(line("distribution", 4.0, rows=200))
+    if slice_of == "time":
+        clock = iter(range(0, 10**6, 4000))  # more than an hour from one look at it to the next
+        monkeypatch.setattr(recipes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    (run,) = whole_runs(tmp_path, *given)
+    assert not run["in_one_go"]
+    assert "No run kept here made all cells of `make bench-recipes` in one go" in markdown(
+        Store(tmp_path / "recipes.jsonl").lines()
+    )
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
