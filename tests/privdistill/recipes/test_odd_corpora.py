@@ -24,6 +24,7 @@ from tests.privdistill.recipes.conftest import PERFORMANCE, Bench
 from tests.privdistill.recipes.odd_corpora import KINDS, Corpus, corpus
 
 RECIPES = [name for name in recipe_names() if name != "passthrough"]  # which makes nothing and claims nothing
+MARKED = [pytest.param(kind, marks=[pytest.mark.slow] if "classes" in kind else []) for kind in KINDS]
 WAYS = {
     "unlabelled": "metamodel",
     "one class": "gradient",
@@ -75,7 +76,7 @@ def are_texts(rows: Sequence[str]) -> bool:
     return all(text.strip() and text.encode("utf-8").decode("utf-8") == text for text in rows)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_gives_each_class_its_rows_and_names_what_drowned(
     bench: Bench, recipe: str, kind: str, divisions: list[list[int]]
@@ -115,7 +116,7 @@ def holds(given: Corpus, kind: str, labels: Sequence[str], names: Sequence[str],
             assert tuple(drowned) == ()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_a_user_gets_rows_from_a_file_of_every_kind(
     kind: str, tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
