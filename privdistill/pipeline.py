@@ -99,8 +99,8 @@ def generate(
             charge.claimed(claim_sha256)
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
-        for name in rows.below_noise:
-            notice(f"class {name!r} is below the noise floor: what was released about it is mostly noise")
+        for sentence in rows.shortcomings() if claim_sha256 else ():
+            notice(sentence)
         directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))
     return directory.path
 

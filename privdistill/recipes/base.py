@@ -7,7 +7,7 @@ calibrated and charged before the first noise is drawn; then `run` is a Python g
 It does not know the corpus, the ledger, the audit or the gate.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast, runtime_checkable
@@ -142,6 +142,21 @@ class Rows:
     facts: Mapping[str, object] = field(default_factory=dict)
     teacher: Teacher | None = None
     rationales: Rationales | None = None
+
+    @property
+    def repeated(self) -> int:
+        """How many rows have a text that another row has already."""
+        return len(self.texts) - len(set(self.texts))
+
+    def shortcomings(self) -> Iterator[str]:
+        """What these rows cannot do, in sentences; post-processing, where anything is claimed of the rows at all."""
+        for name in self.below_noise:
+            yield f"class {name!r} is below the noise floor: what was released about it is mostly noise"
+        if self.repeated:
+            yield (
+                f"{self.repeated} of {len(self.texts)} rows repeat the text of another row, because too few different "
+                "ones were written; ask for fewer --rows, choose another --model, or raise pool_factor"
+            )
 
 
 @dataclass(frozen=True, slots=True)

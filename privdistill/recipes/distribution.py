@@ -261,7 +261,7 @@ def match(
     choice = choose(candidates, measured)
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
-    # Repeats rows only when the model wrote too few texts.
+    # Repeats rows only when the model wrote too few texts, which is said.
     order = context.rng.permutation(task.rows) % len(choice.rows)
     chosen, owners = [choice.rows[i] for i in order], choice.owners[order]
     names = ground.rule.names
@@ -273,6 +273,7 @@ def match(
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
         facts={
             **_facts(target, waves, candidates),
+            "rows_repeated": max(task.rows - len(choice.rows), 0),
             "class_shares": _rule(task),
             **choice.facts,
             **said,

@@ -199,7 +199,7 @@ def _rows(
     wanted: list[int],
     facts: list[dict[str, float]],
 ) -> Rows:
-    """The winners of the last round, near-duplicates last."""
+    """The winners of the last round, near-duplicates last; repeated, and that is said, where there are too few."""
     seen = NearDuplicates()
     rows: list[tuple[str, int]] = []
     for k, (texts, own) in enumerate(zip(population.texts, votes, strict=True)):
@@ -210,6 +210,7 @@ def _rows(
     if not rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
     rows = [rows[i % len(rows)] for i in range(context.task.rows)]
+    repeated = len(rows) - len({text for text, _ in rows})
     totals = [float(own.sum()) for own in votes]
     floor = [_NOISE_FLOOR * _deviation(context, _ROUNDS) * np.sqrt(max(own.size, 1)) for own in votes]
     return Rows(
@@ -218,7 +219,7 @@ def _rows(
         soft_labels=None,
         class_names=rule.names,
         below_noise=tuple(name for name, n, least in zip(rule.names, totals, floor, strict=True) if n < least),
-        facts={"rounds": facts},
+        facts={"rounds": facts, "rows_repeated": repeated},
     )
 
 

@@ -355,3 +355,22 @@ def test_any_script_and_nul_bytes_pass_through_unharmed(recipe, config, ledger, 
     train = pq.read_table(run.private / "train.parquet")["text"].to_pylist()
     holdout = pq.read_table(run.private / "holdout.parquet")["text"].to_pylist()
     assert sorted(train + holdout) == sorted(texts)
+
+
+def test_rows_that_repeat_others_are_said_where_anything_is_claimed(recipe, config, ledger, tmp_path: Path) -> None:
+    """Of records that are copied as they are, how many are alike is private, and stderr may be a log."""
+    real = recipe.run
+
+    def alike(self, context):
+        rows = yield from real(self, context)
+        return replace(rows, texts=("one and the same", *rows.texts[1:-1], "one and the same"))
+
+    recipe.run = alike
+    said: list[str] = []
+    generate(config, ledger, tmp_path / "claimed", notice=said.append)
+    assert any("1 of 30 rows repeat the text of another" in one for one in said)
+    synthesis = config.synthesis.model_copy(update={"recipe": "passthrough", "rows": 400})
+    copied: list[str] = []
+    told = {"synthesis": synthesis, "privacy": Privacy()}
+    generate(config.model_copy(update=told), ledger, tmp_path / "copied", notice=copied.append)
+    assert copied == ["records are read up to 256 tokens; a longer one is cut there"]
