@@ -87,6 +87,8 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     pace = (time.perf_counter() - start) / len(tested)
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
+    if test.dropped is None:
+        notes.append("whether test records are also training records: a run keeps no private side")
     if known is None:
         notes.append("references of real records: the run keeps no private side")
     trials: list[Trial] = []
@@ -121,6 +123,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         runs=tuple(one.facts for one in runs),
         classes=classes,
         test_records=len(tested),
+        test_dropped=test.dropped,
         test_outside_classes=bench.outside if bench else 0,
         majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
         students=tuple(_family(one) for one in bench.students) if bench else (),

@@ -42,6 +42,8 @@ def _head(found: Evaluation) -> Iterator[str]:
         made = f"{run.rows} rows in {run.seconds:.0f} s"
         yield f"  run {plain(run.run_id)}  recipe {plain(run.recipe)}, {claimed}, {made}"
     yield f"  test records {found.test_records}, classes {len(found.classes) or 'none'}"
+    if found.test_dropped:
+        yield f"  {found.test_dropped} more of the test file were left out: the run was made from the same texts"
     if found.test_outside_classes:
         yield f"  {found.test_outside_classes} of them have a label that no row can have: every student gets them wrong"
 

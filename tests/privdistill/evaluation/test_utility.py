@@ -160,6 +160,15 @@ def test_a_training_that_is_not_cheaper_never_pays() -> None:
     assert break_even(60.0, 1.5, 1.5) is None
 
 
+def test_what_was_left_out_of_the_test_file_is_said() -> None:
+    one = dataclasses.replace(labelled(60, 50), dropped=7)
+    found = measure(planted(1, real=False), one, Wanted(students=("words",)), quiet)
+    assert (found.test_records, found.test_dropped) == (60, 7)
+    unknown = measure(planted(1, real=False), labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert unknown.test_dropped is None
+    assert any("also training records" in sentence for sentence in unknown.not_measured)
+
+
 def test_unknown_students_and_too_few_records_are_refused() -> None:
     assert set(Wanted().students) < set(FAMILIES)
     with pytest.raises(UsageError, match="finetuned"):

@@ -58,6 +58,7 @@ def evaluation(**changes: object) -> Evaluation:
         ),
         classes=("good", HOSTILE),
         test_records=2000,
+        test_dropped=17,
         test_outside_classes=3,
         majority=estimate(0.577),
         students=tuple(StudentFamily(name=s, about="what it is", seen_by_generator=s == "encoder") for s in STUDENTS),
@@ -126,6 +127,8 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "NOT MEASURED" in text
     assert text.count("synthetic, over 1 generations") == 3
     assert "3 of them have a label that no row can have" in text
+    assert "17 more of the test file were left out: the run was made from the same texts" in text
+    assert "left out" not in render_evaluation(evaluation(test_dropped=0))
 
 
 def test_hostile_labels_and_groups_stay_text() -> None:
