@@ -62,7 +62,7 @@ class StudentFamily(_Frozen):
     name: str
     about: str
     seen_by_generator: bool
-    """Whether a recipe may have matched the very features this student reads."""
+    """Whether the recipe of a run chose rows by the very features this student reads, as far as it is known here."""
 
 
 class Generational(_Frozen):

@@ -4,7 +4,7 @@ Each number of the synthetic rows stands beside that of as many real training re
 No labels are needed. It does not know how rows were made.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,8 +27,10 @@ _LEARNT = 5000
 Judge = Callable[[Sequence[str]], Estimate]
 
 
-def closeness(made: Sample, tested: Sample, known: Sample | None, rng: np.random.Generator) -> Iterator[Closeness]:
-    """Distances in every space, all at one size."""
+def closeness(
+    made: Sample, tested: Sample, known: Sample | None, seen: Container[str], rng: np.random.Generator
+) -> Iterator[Closeness]:
+    """Distances in every space, all at one size; `seen` names the spaces that the rows were chosen by."""
     size = min(len(sample) for sample in (made, tested, known) if sample is not None)
 
     def part(sample: Sample, space: str) -> np.ndarray:
@@ -40,7 +42,7 @@ def closeness(made: Sample, tested: Sample, known: Sample | None, rng: np.random
         for measure in _MEASURES:
             yield Closeness(
                 space=space,
-                seen_by_generator=space == "encoder",
+                seen_by_generator=space in seen,
                 measure=measure,
                 synthetic=getattr(rows, measure),
                 real=None if real is None else getattr(real, measure),

@@ -20,6 +20,7 @@ from privdistill.evaluation.intervals import wilson
 from privdistill.evaluation.references import break_even, real_references, zero_shot
 from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily, Taught
 from privdistill.evaluation.students import STUDENTS, Student, majority_score
+from privdistill.evaluation.students.seen import seen_students
 from privdistill.evaluation.subsets import Sample
 from privdistill.evaluation.texts import Judge, closeness, variety
 from privdistill.evaluation.trials import ALL_REAL, Bench, Trial
@@ -91,6 +92,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         notes.append("whether test records are also training records: a run keeps no private side")
     if known is None:
         notes.append("references of real records: the run keeps no private side")
+    seen = seen_students((one.facts.recipe for one in runs), config)
     trials: list[Trial] = []
     bench: Bench | None = None
     taught: Taught | None = None
@@ -126,14 +128,14 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         test_dropped=test.dropped,
         test_outside_classes=bench.outside if bench else 0,
         majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
-        students=tuple(_family(one) for one in bench.students) if bench else (),
+        students=tuple(_family(one, seen) for one in bench.students) if bench else (),
         utility=tuple(bench.table(trials)) if bench else (),
         teacher=taught,
         per_class=tuple(bench.by_class(trials[0])) if bench else (),
         per_group=tuple(bench.by_group(trials[0], test.groups)) if bench and test.groups else (),
         curve=tuple(bench.curve(made[0], known, progress)) if bench else (),
         discretisation=tuple(bench.gaps(made[0], known)) if bench else (),
-        closeness=tuple(closeness(made[0], tested, known, rng)),
+        closeness=tuple(closeness(made[0], tested, known, seen, rng)),
         variety=tuple(variety(made[0], tested, known, config.synthesis.describe, _judge(wanted, rng, progress), rng)),
         cost=tuple(_costs(runs, trials, bench.students, pace)) if bench else (),
         not_measured=tuple(notes),
@@ -178,10 +180,8 @@ def _families(
     return found
 
 
-def _family(student: Student) -> StudentFamily:
-    return StudentFamily(
-        name=student.name, about=student.about, seen_by_generator=student.name in ("encoder", "finetuned")
-    )
+def _family(student: Student, seen: frozenset[str]) -> StudentFamily:
+    return StudentFamily(name=student.name, about=student.about, seen_by_generator=student.name in seen)
 
 
 def _prompted(

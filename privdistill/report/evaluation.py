@@ -71,7 +71,7 @@ def _utility(found: Evaluation) -> Iterator[str]:
         yield ""
     yield "  * non-private reference: real records, published by nobody"
     for student in found.students:
-        seen = "; the generator may have matched what it reads" if student.seen_by_generator else ""
+        seen = "; rows were chosen by what it reads: an upper view" if student.seen_by_generator else ""
         yield from wrap(f"{student.name}: {student.about}{seen}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 

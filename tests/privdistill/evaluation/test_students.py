@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from privdistill.config import RunConfig, Source, Synthesis
 from privdistill.errors import AssetError
 from privdistill.evaluation.students import STUDENTS, Scores, majority_score, train_and_test
 from privdistill.evaluation.students.networks import finetuned
+from privdistill.evaluation.students.seen import SEEN, seen_students
 from privdistill.evaluation.students.static import StaticEncoder
 from privdistill.evaluation.students.student import Student
 from privdistill.evaluation.subsets import Sample
@@ -119,3 +121,24 @@ def test_one_class_is_answered_with_that_class() -> None:
 def test_majority_and_ratios() -> None:
     assert majority_score(["a", "a", "b"], ["a", "b", "b", "b"]) == 0.25
     assert Scores(0.6, 0.9).relative_to(Scores(0.8, 0.9)) == Scores(0.6 / 0.8, 1.0)
+
+
+def configured(shares: str = "tempered") -> RunConfig:
+    return RunConfig(source=Source(path="x"), synthesis=Synthesis(class_shares=shares))
+
+
+def test_the_student_of_words_is_seen_wherever_a_recipe_simulates_it() -> None:
+    for recipe in ("distribution", "finetune"):
+        assert {"words", "encoder", "finetuned"} == seen_students([recipe], configured("counted"))
+    for recipe in ("gradient", "metamodel", "trajectory"):
+        assert "words" in seen_students([recipe], configured()), "class shares are tried out on it"
+        assert "words" not in seen_students([recipe], configured("counted"))
+    assert seen_students(["evolution"], configured()) == {"encoder", "finetuned"}
+    assert not seen_students(["passthrough"], configured())
+    assert seen_students(["passthrough", "a guest"], configured()) == {*STUDENTS, "finetuned"}
+
+
+def test_every_built_in_recipe_says_what_it_sees() -> None:
+    from privdistill.recipes.registry import _BUILT_IN
+
+    assert set(SEEN) == set(_BUILT_IN)
