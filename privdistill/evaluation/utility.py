@@ -31,6 +31,7 @@ from privdistill.runs import now
 __all__ = ["FAMILIES", "Wanted", "measure"]
 
 FAMILIES = (*STUDENTS, "finetuned")
+_PACED = 500
 _SEED = 0
 """Of subsets, students and bootstrap draws: an evaluation repeats. Noise has no seed."""
 
@@ -83,9 +84,8 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     def sample(texts: Sequence[str], labels: Sequence[str] | None) -> Sample:
         return Sample(tuple(texts), tuple(labels or [""] * len(texts)), {name: e(texts) for name, e in embed.items()})
 
-    start = time.perf_counter()
+    pace = _pace(embed, test.texts)
     tested = sample(test.texts, test.labels)
-    pace = (time.perf_counter() - start) / len(tested)
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
     if test.dropped is None:
@@ -168,6 +168,17 @@ def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: as
     return found
 
 
+def _pace(spaces: dict[str, Embed], texts: Sequence[str]) -> dict[str, float]:
+    """Seconds of embedding a text in each space, of up to 500 texts; what a first text waits for is not counted."""
+    found = {}
+    for name, embed in spaces.items():
+        embed(texts[:1])
+        start = time.perf_counter()
+        embed(texts[:_PACED])
+        found[name] = (time.perf_counter() - start) / len(texts[:_PACED])
+    return found
+
+
 def _families(
     config: RunConfig, wanted: Wanted, spaces: dict[str, Embed], progress: assets.AssetProgress
 ) -> list[Student]:
@@ -222,7 +233,9 @@ def _judge(wanted: Wanted, rng: np.random.Generator, progress: assets.AssetProgr
     return f"{folder.name}{embedded}", lambda texts: perplexity(folder, folder.name, texts, rng)
 
 
-def _costs(runs: Sequence[Generation], trials: Sequence[Trial], students: Sequence[Student], pace: float) -> list[Cost]:
+def _costs(
+    runs: Sequence[Generation], trials: Sequence[Trial], students: Sequence[Student], pace: dict[str, float]
+) -> list[Cost]:
     """What distilling took, and one training on either corpus, embedding of its texts included."""
     full = next((trial for trial in trials if trial.name == ALL_REAL), None)
     if full is None:
@@ -230,7 +243,7 @@ def _costs(runs: Sequence[Generation], trials: Sequence[Trial], students: Sequen
     distilling = float(np.mean([one.facts.seconds for one in runs]))
     found = []
     for student in students:
-        embedding = pace if student.space == "encoder" else 0.0
+        embedding = pace[student.space] if student.space is not None else 0.0
         ours, theirs = (
             float(np.mean(trial.seconds[student.name])) + embedding * len(trial.samples[0])
             for trial in (trials[0], full)

@@ -1,4 +1,4 @@
-"""What an evaluation says that a recipe has seen is what the recipe looks at: the simulated student of words is watched."""
+"""What an evaluation says that a recipe has seen is what it looks at: the simulated student of words is watched."""
 
 import pytest
 
