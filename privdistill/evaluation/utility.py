@@ -16,10 +16,9 @@ from privdistill.config import RunConfig
 from privdistill.errors import AssetError, UsageError
 from privdistill.evaluation.fluency import perplexity
 from privdistill.evaluation.generations import Generation, Generations, Labelled
-from privdistill.evaluation.intervals import wilson
 from privdistill.evaluation.references import break_even, real_references, zero_shot
 from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily, Taught
-from privdistill.evaluation.students import STUDENTS, Student, majority_score
+from privdistill.evaluation.students import STUDENTS, Student
 from privdistill.evaluation.students.seen import seen_students
 from privdistill.evaluation.subsets import Sample
 from privdistill.evaluation.texts import Judge, closeness, variety
@@ -97,6 +96,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     bench: Bench | None = None
     taught: Taught | None = None
     classes: tuple[str, ...] = ()
+    of_classes: Sample | None = None
     if test.labels is None or config.source.label_column is None:
         notes.append("utility: the run, or the test file, has no label column")
     else:
@@ -104,11 +104,16 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         bench = Bench(_families(config, wanted, embed, progress), classes, tested, rng)
         trials.append(bench.trial("synthetic", "synthetic", made, progress))
         if wanted.zero_shot:
-            rows = _prompted(config, classes, len(made[0]), rng, progress)
-            trials.append(bench.trial("zero-shot pool", "public", [sample(*rows)], progress))
+            written = _prompted(config, classes, len(made[0]), rng, progress)
+            trials.append(bench.trial("zero-shot pool", "public", [sample(*written)], progress))
         else:
             notes.append("zero-shot pool (epsilon 0): not asked for; --zero-shot writes one")
-        for name, part in [] if known is None else real_references(known, len(made[0]), rng):
+        of_classes = None if known is None else bench.within(known)
+        if of_classes is not None and not len(of_classes):
+            notes.append("references of real records: none of them has a label of the run")
+            of_classes = None
+        rows = len(trials[0].samples[0])
+        for name, part in [] if of_classes is None else real_references(of_classes, rows, rng):
             trials.append(bench.trial(name, "non-private reference", [part], progress))
         answers = _answers(runs, config, classes, tested, progress)
         if answers is None:
@@ -127,14 +132,14 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         test_records=len(tested),
         test_dropped=test.dropped,
         test_outside_classes=bench.outside if bench else 0,
-        majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
+        majority=bench.majority(trials[0]) if bench else None,
         students=tuple(_family(one, seen) for one in bench.students) if bench else (),
         utility=tuple(bench.table(trials)) if bench else (),
         teacher=taught,
         per_class=tuple(bench.by_class(trials[0])) if bench else (),
         per_group=tuple(bench.by_group(trials[0], test.groups)) if bench and test.groups else (),
-        curve=tuple(bench.curve(made[0], known, progress)) if bench else (),
-        discretisation=tuple(bench.gaps(made[0], known)) if bench else (),
+        curve=tuple(bench.curve(trials[0].samples[0], of_classes, progress)) if bench else (),
+        discretisation=tuple(bench.gaps(trials[0].samples[0], of_classes)) if bench else (),
         closeness=tuple(closeness(made[0], tested, known, seen, rng)),
         variety=tuple(variety(made[0], tested, known, config.synthesis.describe, _judge(wanted, rng, progress), rng)),
         cost=tuple(_costs(runs, trials, bench.students, pace)) if bench else (),

@@ -8,6 +8,7 @@ import pytest
 from privdistill.errors import UsageError
 from privdistill.evaluation.references import break_even, zero_shot
 from privdistill.evaluation.schema import Evaluation, Trained
+from privdistill.evaluation.subsets import SELECTIONS
 from privdistill.evaluation.trials import ALL_REAL
 from privdistill.evaluation.utility import FAMILIES, Wanted, measure
 from privdistill.features.encoded import Encoded, read_tokens
@@ -134,6 +135,32 @@ def test_test_labels_outside_the_run_are_counted_and_wrong() -> None:
     found = measure(planted(1, real=False), test, Wanted(students=("words",)), quiet)
     assert found.test_outside_classes == 20
     assert cell(found, "synthetic").accuracy.value <= 40 / 60
+
+
+def test_references_are_as_large_as_they_say_when_the_corpus_has_labels_that_no_row_can_have() -> None:
+    made = planted(1)
+    assert made.real is not None
+    strange = tuple("strange" if i % 3 == 0 else label for i, label in enumerate(made.real.labels or ()))
+    made = dataclasses.replace(made, real=dataclasses.replace(made.real, labels=strange))
+    found = measure(made, labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert cell(found, ALL_REAL).rows == 500 - 167
+    assert {cell(found, f"real, {way}").rows for way in SELECTIONS} == {cell(found, "synthetic").rows} == {200}
+    assert {one.rows for one in found.curve if one.per_class == 20} == {40}
+    nothing = dataclasses.replace(made, real=dataclasses.replace(made.real, labels=("strange",) * 500))
+    found = measure(nothing, labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert {one.trained_on for one in found.utility} == {"synthetic"}
+    assert any("none of them has a label of the run" in sentence for sentence in found.not_measured)
+
+
+def test_the_commonest_label_is_one_that_the_run_has() -> None:
+    made, test = planted(1, real=False), labelled(60, 50)
+    (run,) = made.runs
+    rows = ("strange",) * 150 + ("bad",) * 40 + ("good",) * 10
+    made = dataclasses.replace(made, runs=(dataclasses.replace(run, labels=rows),))
+    found = measure(made, test, Wanted(students=("words",)), quiet)
+    assert found.majority is not None
+    assert found.majority.value == pytest.approx((test.labels or ()).count("bad") / 60)
+    assert cell(found, "synthetic").rows == 50, "what was trained on is counted, not what was there"
 
 
 def test_prompts_alone_are_trained_on_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
