@@ -30,13 +30,14 @@ def words_of(text: str) -> list[str]:
 
 
 def distinct(texts: Sequence[str], order: int, words: int, rng: np.random.Generator) -> Estimate | None:
-    """Distinct n-grams over all n-grams in random sets of texts of about `words` words; None when there are fewer.
+    """Distinct n-grams over all n-grams in random sets of texts of about `words` words.
 
     The interval holds 95 % of the sets: it says how much the choice of texts matters, not how sure a population's value
-    would be.
+    would be. Sets that are most of the corpus are all alike and would say nothing of it, so the answer is None where a
+    set would be more than half of the words.
     """
     rows = [words_of(text) for text in texts]
-    if sum(map(len, rows)) < words:
+    if words < order or sum(map(len, rows)) < 2 * words:
         return None
     shares = []
     for _ in range(_SETS):

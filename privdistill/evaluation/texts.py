@@ -74,7 +74,7 @@ def variety(
         if found is not None:
             yield Variety(measure=measure, synthetic=found, real=None if real is None else of(real))
 
-    words = min(_WORDS, *(sum(len(words_of(t)) for t in one.texts) for one in (made, real) if one is not None))
+    words = min(_WORDS, *(sum(len(words_of(t)) for t in one.texts) // 2 for one in (made, real) if one is not None))
     for order in (1, 2, 3):
         name = f"distinct {order}-grams in {words} words"
         yield from both(name, partial(_distinct, order=order, words=words, rng=rng))

@@ -65,6 +65,16 @@ def test_distinct_counts_at_one_number_of_words() -> None:
     assert distinct(["too short"], 1, 500, rng) is None
 
 
+def test_sets_of_a_small_corpus_differ_and_so_do_the_ends() -> None:
+    rng, texts = np.random.default_rng(0), [text for text, _ in toy_rows(12, seed=0)]
+    total = sum(len(words_of(text)) for text in texts)
+    half = distinct(texts, 2, total // 2, rng)
+    assert half is not None
+    assert half.low < half.value < half.high
+    assert distinct(texts, 2, total // 2 + 1, rng) is None, "sets that are nearly the corpus would all be alike"
+    assert distinct(texts, 2, 1, rng) is None, "one word has no pair"
+
+
 def test_vendi_is_the_entropy_of_the_kernel() -> None:
     points = np.random.default_rng(0).normal(size=(30, 4))
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)

@@ -15,7 +15,7 @@ from privdistill.features.encoded import Encoded, read_tokens
 from privdistill.mechanisms.release import MomentBlock
 from privdistill.synthesis.teacher import Teacher
 from tests.conftest import toy_rows
-from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, labelled, planted, quiet
+from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, generation, labelled, planted, quiet
 from tests.privdistill.mechanisms.conftest import VOCABULARY, WIDTH, ToyTokens
 
 LINEAR = Wanted(students=("words", "encoder", "static"))
@@ -127,6 +127,18 @@ def test_without_labels_texts_are_still_measured() -> None:
     assert found.closeness
     assert found.variety
     assert any("no label column" in sentence for sentence in found.not_measured)
+
+
+def test_a_small_run_has_a_spread_of_distinct_n_grams() -> None:
+    made = planted(1)
+    small = dataclasses.replace(made, runs=(generation(labelled(12, 1)),))
+    found = measure(small, labelled(60, 50), Wanted(students=("words",)), quiet)
+    shares = [one for one in found.variety if one.measure.startswith("distinct")]
+    assert len(shares) == 3
+    for one in shares:
+        assert one.synthetic.low < one.synthetic.high
+        assert one.real is not None
+        assert one.real.low < one.real.high
 
 
 def test_test_labels_outside_the_run_are_counted_and_wrong() -> None:
