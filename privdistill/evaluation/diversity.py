@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.findings import Estimate
+from privdistill.evaluation.intervals import seen_on_none
 
 __all__ = ["distinct", "self_bleu", "vendi", "words_of"]
 
@@ -91,13 +92,15 @@ def self_bleu(texts: Sequence[str]) -> Estimate | None:
         shortfall = min(0.0, 1 - _closest(lengths, len(row)) / len(row))
         scores.append(min(1.0, math.exp(sum(logs) / len(logs) + shortfall)))
     half = 1.959963984540054 * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
-    value = float(np.mean(scores))
+    value, method = float(np.mean(scores)), "normal 95 % over texts, as if their scores were independent"
+    if half < 1e-12:
+        half, method = seen_on_none(len(scores)), "Wilson 95 %, texts: all scores agree"
     return Estimate(
         value=value,
         low=max(0.0, value - half),
         high=min(1.0, value + half),
         n=len(scores),
-        method="normal 95 % over texts, as if their scores were independent",
+        method=method,
     )
 
 

@@ -124,7 +124,7 @@ def _vendi(sample: Sample, rng: np.random.Generator) -> Estimate | None:
     points = sample.spaces["encoder"]
     if len(points) < 4:
         return None
-    return half_sampled(lambda rows: vendi(points[rows[0]]), (len(points),), rng, "texts")
+    return half_sampled(lambda rows: vendi(points[rows[0]]), (len(points),), rng, "texts", (1.0, len(points)))
 
 
 def _lengths(sample: Sample, tested: Sample, rng: np.random.Generator) -> Estimate | None:
@@ -134,7 +134,7 @@ def _lengths(sample: Sample, tested: Sample, rng: np.random.Generator) -> Estima
     def apart(rows: Sequence[np.ndarray]) -> float:
         return length_distance([sample.texts[i] for i in rows[0]], [tested.texts[i] for i in rows[1]])
 
-    return half_sampled(apart, (len(sample), len(tested)), rng, "texts")
+    return half_sampled(apart, (len(sample), len(tested)), rng, "texts", (0.0, 1.0))
 
 
 def _share(share: float, sample: Sample) -> Estimate:

@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.findings import Estimate
-from privdistill.evaluation.intervals import bootstrapped, over_generations, paired_difference, paired_ratio, wilson
+from privdistill.evaluation.intervals import (
+    bootstrapped,
+    over_draws,
+    over_generations,
+    paired_difference,
+    paired_ratio,
+    wilson,
+)
 from privdistill.evaluation.schema import (
     ClassUtility,
     CurvePoint,
@@ -213,9 +220,7 @@ class Bench:
                         per_class=count,
                         rows=len(parts[0]),
                         draws=draws,
-                        accuracy=wilson(
-                            float(np.mean(shares)), len(self._tested), f"test records; mean of {draws} draws"
-                        ),
+                        accuracy=over_draws(shares, len(self._tested)),
                     )
         progress("few rows a class", len(ways), len(ways))
 

@@ -56,6 +56,8 @@ class Wanted:
     def __post_init__(self) -> None:
         """Refuse what is not there."""
         unknown = [name for name in self.students if name not in FAMILIES]
+        if len(set(self.students)) < len(self.students):
+            raise UsageError("a student was named twice; each is trained once on every generation, name each once")
         if unknown or not self.students:
             raise UsageError(f"unknown student {', '.join(unknown)!r}; expected some of: {', '.join(FAMILIES)}")
 

@@ -57,7 +57,7 @@ def _utility(found: Evaluation) -> Iterator[str]:
         ("macro-F1", "macro_f1"),
         ("balanced accuracy", "balanced_accuracy"),
     ):
-        yield f"UTILITY  {title} on test records, half-width of its 95 % interval over test records"
+        yield f"UTILITY  {title} on test records, ± the farther end of its 95 % interval over test records"
         yield f"  {'trained on':{_NAME}}{'rows':>6}  " + "".join(f"{name:>13}" for name in names)
         rows: dict[str, dict[str, Trained]] = {}
         for cell in found.utility:
@@ -211,9 +211,9 @@ def _left_out(found: Evaluation) -> Iterator[str]:
 
 
 def _short(one: Estimate) -> str:
-    """Value and half-width: intervals are close to symmetric, --json has both ends."""
+    """Value and distance to the farther end of its interval; --json has both ends."""
     digits = 3 if max(abs(one.value), abs(one.high)) < 10 else 1
-    return f"{one.value:.{digits}f} ±{(one.high - one.low) / 2:.{digits}f}".replace(" ±0.", " ±.")
+    return f"{one.value:.{digits}f} ±{max(one.high - one.value, one.value - one.low):.{digits}f}".replace(" ±0.", " ±.")
 
 
 def _cut(text: str, width: int) -> str:

@@ -53,6 +53,7 @@ def test_rows_that_teach_are_told_from_rows_that_do_not_and_stand_beside_every_r
         for n in (5, 50)
     )
     assert few.accuracy.value < many.accuracy.value
+    assert "5 draws of rows" in few.accuracy.method
     assert {(one.trained_on, one.per_class) for one in found.discretisation} >= {("synthetic", 5), ("real", 50)}
     assert {one.measure for one in found.closeness} == {"frechet", "mauve", "precision", "recall"}
     assert all(one.real is not None and one.synthetic.n == one.real.n for one in found.closeness)
@@ -212,5 +213,7 @@ def test_unknown_students_and_too_few_records_are_refused() -> None:
     assert set(Wanted().students) < set(FAMILIES)
     with pytest.raises(UsageError, match="finetuned"):
         Wanted(students=("words", "oracle"))
+    with pytest.raises(UsageError, match="named twice"):
+        Wanted(students=("words", "words"))
     with pytest.raises(UsageError, match="at least 4"):
         measure(planted(1), labelled(3, 1), LINEAR, quiet)

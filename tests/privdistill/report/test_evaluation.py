@@ -131,6 +131,11 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "left out" not in render_evaluation(evaluation(test_dropped=0))
 
 
+def test_an_interval_with_an_end_at_the_value_is_not_halved() -> None:
+    perfect = Estimate(value=1.0, low=0.98, high=1.0, n=200, method="Wilson 95 %, test records")
+    assert "1.000 ±.020" in render_evaluation(evaluation(majority=perfect))
+
+
 def test_hostile_labels_and_groups_stay_text() -> None:
     text = render_evaluation(evaluation())
     assert "\x1b" not in text
