@@ -17,6 +17,7 @@ from privdistill.synthesis.teacher import Teacher
 
 __all__ = ["Generation", "Generations", "Labelled", "load_generations", "test_records"]
 
+_ADVICE = "A test file has the columns that the run was told of, and the one of --group-column; rename it in the file"
 _MOST_DROPPED = 0.5
 """Share of a test file that may be left out: beyond, it is the corpus that was named, or a part of it."""
 
@@ -105,7 +106,7 @@ def test_records(
 
     Args:
         made: the runs.
-        read: takes text_column, fields, label_column, unit_column; returns texts, labels, units.
+        read: takes text_column, fields, label_column, group_column, advice; returns texts, labels, groups.
         same: what two texts have in common that are copies of each other.
         group_column: column whose values make groups, or None.
 
@@ -114,9 +115,9 @@ def test_records(
     """
     source = made.config.source
     columns = {"text_column": source.text_column, "fields": source.fields, "label_column": source.label_column}
-    found = read(**columns, unit_column=group_column)
+    found = read(**columns, group_column=group_column, advice=_ADVICE)
     if made.read is None:
-        return Labelled(found.texts, found.labels, found.units)
+        return Labelled(found.texts, found.labels, found.groups)
     trained = {same(text) for text in made.read}
     fresh = [i for i, text in enumerate(found.texts) if same(text) not in trained]
     dropped = len(found.texts) - len(fresh)
@@ -129,7 +130,7 @@ def test_records(
     def of(column: Sequence[str] | None) -> tuple[str, ...] | None:
         return None if column is None else tuple(column[i] for i in fresh)
 
-    return Labelled(tuple(found.texts[i] for i in fresh), of(found.labels), of(found.units), dropped)
+    return Labelled(tuple(found.texts[i] for i in fresh), of(found.labels), of(found.groups), dropped)
 
 
 def _generation(directory: RunDirectory) -> Generation:

@@ -3,8 +3,8 @@
 Every function returns an `Estimate`, which names its n and its method, and whose ends lie in the range of the measure.
 Where nothing varies in what was seen (no error at all, two students that agree on every record), a bootstrap or a
 normal interval has no width, which says more than n records can: then the interval is Wilson's for what was seen on
-none of n records, and the method says so. They know counts and arrays, not what these stand for; `tests` hold each to its coverage
-by simulation.
+none of n records, and the method says so. They know counts and arrays, not what these stand for; `tests` hold each to
+its coverage by simulation.
 """
 
 import math

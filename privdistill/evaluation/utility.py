@@ -99,8 +99,8 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     taught: Taught | None = None
     classes: tuple[str, ...] = ()
     of_classes: Sample | None = None
-    if test.labels is None or config.source.label_column is None:
-        notes.append("utility: the run, or the test file, has no label column")
+    if test.labels is None:
+        notes.append("utility: the run was told of no label column")
     else:
         classes = config.source.labels or tuple(sorted({label for one in made for label in one.labels}))
         bench = Bench(_families(config, wanted, embed, progress), classes, tested, rng)

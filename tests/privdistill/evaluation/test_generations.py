@@ -75,7 +75,7 @@ SECRET = "the-secret-sentence"
 def file_of(made: Generations, *texts: str):
     """What is read of a test file of these texts, every second one of label `bad`."""
     labels = tuple(("good", "bad")[i % 2] for i in range(len(texts)))
-    file = SimpleNamespace(texts=texts, labels=labels, units=tuple(f"group {i}" for i in range(len(texts))))
+    file = SimpleNamespace(texts=texts, labels=labels, groups=tuple(f"group {i}" for i in range(len(texts))))
     return kept_aside(made, lambda **columns: file, normalise, "store")
 
 
