@@ -148,7 +148,7 @@ def _generation(directory: RunDirectory) -> Generation:
         epsilon=claim.epsilon,
         delta=claim.delta,
         rows=claim.rows,
-        seconds=max(seconds, 0.0),
+        seconds=None if manifest.resumed else max(seconds, 0.0),  # it may have stood still for days in between
     )
     teacher = Teacher.load(directory.teacher) if directory.teacher.is_file() else None
     return Generation(facts, tuple(table["text"].to_pylist()), tuple(table["label"].to_pylist()), teacher)

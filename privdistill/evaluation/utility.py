@@ -79,7 +79,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         raise UsageError(f"expected at least 4 test records, found {len(test.texts)}; give a larger file")
     runs, config, real = generations.runs, generations.config, generations.real
     rng = np.random.default_rng(_SEED)
-    notes: list[str] = []
+    notes = _left_out(generations, test, wanted)
     embed = _embedders(config, wanted, notes, progress)
 
     def sample(texts: Sequence[str], labels: Sequence[str] | None) -> Sample:
@@ -89,10 +89,6 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     tested = sample(test.texts, test.labels)
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
-    if test.dropped is None:
-        notes.append("whether test records are also training records: a run keeps no private side")
-    if known is None:
-        notes.append("references of real records: the run keeps no private side")
     seen = seen_students((one.facts.recipe for one in runs), config)
     trials: list[Trial] = []
     bench: Bench | None = None
@@ -122,10 +118,6 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
             notes.append("the DP teacher: the recipe has none, or the run was made before runs kept it")
         else:
             taught = bench.taught(answers, trials)
-    if wanted.judge is None:
-        notes.append("perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows")
-    if len(made) > 1:
-        notes.append("curve, gap, closeness and variety: of the first run only")
     return Evaluation(
         created_at=now(),
         code_version=version("privdistill"),
@@ -147,6 +139,25 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         cost=tuple(_costs(runs, trials, bench.students, pace)) if bench else (),
         not_measured=tuple(notes),
     )
+
+
+def _left_out(generations: Generations, test: Labelled, wanted: Wanted) -> list[str]:
+    """What will not be measured, as far as it is known before anything is."""
+    unknown = any(one.facts.seconds is None for one in generations.runs)
+    return [
+        sentence
+        for sentence, holds in (
+            ("whether test records are also training records: a run keeps no private side", test.dropped is None),
+            ("references of real records: the run keeps no private side", generations.real is None),
+            ("seconds of a run that was resumed: how long it stood still is not known; not in break-even", unknown),
+            (
+                "perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows",
+                wanted.judge is None,
+            ),
+            ("curve, gap, closeness and variety: of the first run only", len(generations.runs) > 1),
+        )
+        if holds
+    ]
 
 
 def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: assets.AssetProgress) -> dict[str, Embed]:
@@ -247,7 +258,8 @@ def _costs(
     full = next((trial for trial in trials if trial.name == ALL_REAL), None)
     if full is None:
         return []
-    distilling = float(np.mean([one.facts.seconds for one in runs]))
+    timed = [one.facts.seconds for one in runs if one.facts.seconds is not None]
+    distilling = float(np.mean(timed)) if timed else None
     found = []
     for student in students:
         embedding = pace[student.space] if student.space is not None else 0.0
@@ -261,7 +273,7 @@ def _costs(
                 distilling=distilling,
                 training_synthetic=ours,
                 training_real=theirs,
-                break_even=break_even(distilling, ours, theirs),
+                break_even=None if distilling is None else break_even(distilling, ours, theirs),
             )
         )
     return found

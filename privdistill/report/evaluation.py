@@ -39,7 +39,7 @@ def _head(found: Evaluation) -> Iterator[str]:
     yield "INTERNAL  computed on private records without noise: not for a bundle, a paper or a customer"
     for run in found.runs:
         claimed = "claims nothing" if run.epsilon is None else f"epsilon {run.epsilon:.4g}, delta {run.delta:.3g}"
-        made = f"{run.rows} rows in {run.seconds:.0f} s"
+        made = f"{run.rows} rows" + (" by a resumed run" if run.seconds is None else f" in {run.seconds:.0f} s")
         yield f"  run {plain(run.run_id)}  recipe {plain(run.recipe)}, {claimed}, {made}"
     yield f"  test records {found.test_records}, classes {len(found.classes) or 'none'}"
     if found.test_dropped:
@@ -196,10 +196,13 @@ def _variety(found: Evaluation) -> Iterator[str]:
 def _cost(found: Evaluation) -> Iterator[str]:
     if not found.cost:
         return
-    yield f"COST  making the rows took {found.cost[0].distilling:.0f} s; one training, seconds, on this machine"
+    took = found.cost[0].distilling
+    made = "how long making the rows took is not known" if took is None else f"making the rows took {took:.0f} s"
+    yield f"COST  {made}; one training, seconds, on this machine"
     yield f"  {'student':16}{'on the rows':>14}{'on real*':>14}{'paid off after':>20}"
     for one in found.cost:
-        after = f"{one.break_even:,.0f} trainings" if one.break_even is not None else "never"
+        never = "not known" if one.distilling is None and one.training_synthetic < one.training_real else "never"
+        after = f"{one.break_even:,.0f} trainings" if one.break_even is not None else never
         yield f"  {one.student:16}{one.training_synthetic:>14.2f}{one.training_real:>14.2f}{after:>20}"
 
 

@@ -45,6 +45,8 @@ def test_two_generations_and_what_is_refused(run) -> None:
     assert made.runs[0].facts.seconds >= 0
     assert made.real is not None
     assert len(made.real.texts) > 100
+    two.write_manifest(two.manifest().model_copy(update={"resumed": True}))
+    assert [one.facts.seconds is None for one in load_generations([one, two]).runs] == [False, True]
     for runs, reason in (([], "at least one"), ([one, one], "twice"), ([one, other], "differ in synthesis")):
         with pytest.raises(UsageError, match=reason):
             load_generations(runs)

@@ -209,6 +209,18 @@ def test_what_was_left_out_of_the_test_file_is_said() -> None:
     assert any("also training records" in sentence for sentence in unknown.not_measured)
 
 
+def test_a_resumed_run_is_left_out_of_what_making_the_rows_took() -> None:
+    made = planted(1, 2)
+    stood = dataclasses.replace(made.runs[0], facts=made.runs[0].facts.model_copy(update={"seconds": None}))
+    one = measure(
+        dataclasses.replace(made, runs=(stood, made.runs[1])), labelled(60, 50), Wanted(students=("words",)), quiet
+    )
+    assert [cost.distilling for cost in one.cost] == [100.0]
+    assert any("stood still" in sentence for sentence in one.not_measured)
+    none = measure(dataclasses.replace(made, runs=(stood,)), labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert [(cost.distilling, cost.break_even) for cost in none.cost] == [(None, None)]
+
+
 def test_unknown_students_and_too_few_records_are_refused() -> None:
     assert set(Wanted().students) < set(FAMILIES)
     with pytest.raises(UsageError, match="finetuned"):

@@ -136,6 +136,18 @@ def test_an_interval_with_an_end_at_the_value_is_not_halved() -> None:
     assert "1.000 ±.020" in render_evaluation(evaluation(majority=perfect))
 
 
+def test_a_resumed_run_has_no_seconds_and_no_break_even() -> None:
+    found = evaluation()
+    cost = tuple(one.model_copy(update={"distilling": None, "break_even": None}) for one in found.cost)
+    runs = tuple(one.model_copy(update={"seconds": None}) for one in found.runs)
+    text = render_evaluation(evaluation(runs=runs, cost=cost))
+    assert "2000 rows by a resumed run" in text
+    assert "how long making the rows took is not known" in text
+    assert "trainings" not in text
+    assert text.count("not known") == 2
+    assert text.count("never") == 1, "a training that is not cheaper never pays, whatever the rows cost"
+
+
 def test_hostile_labels_and_groups_stay_text() -> None:
     text = render_evaluation(evaluation())
     assert "\x1b" not in text
