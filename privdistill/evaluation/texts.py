@@ -101,7 +101,7 @@ def _likelihood(
     if known is not None:
         learnt = CharacterModel([known.texts[i] for i in rng.permutation(len(known))[:_LEARNT]])
         yield Variety(
-            measure="bits a character, learnt on real records (real: test)",
+            measure="bits a character, learnt on real texts (real: test)",
             synthetic=bits_per_character(learnt, made.texts, rng),
             real=bits_per_character(learnt, tested.texts, rng),
         )

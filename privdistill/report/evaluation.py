@@ -190,7 +190,9 @@ def _variety(found: Evaluation) -> Iterator[str]:
     yield f"TEXTS  {'':{_NAME + 17}}{'synthetic':>18}{'real*':>18}"
     for one in found.variety:
         real = _short(one.real) if one.real else "-"
-        yield f"  {_cut(plain(one.measure), _NAME + 20):{_NAME + 22}}{_short(one.synthetic):>18}{real:>18}"
+        *before, last = wrap(plain(one.measure), _NAME + 20, subsequent_indent="  ") or [""]
+        yield from (f"  {line}" for line in before)
+        yield f"  {last:{_NAME + 22}}{_short(one.synthetic):>18}{real:>18}"
 
 
 def _cost(found: Evaluation) -> Iterator[str]:

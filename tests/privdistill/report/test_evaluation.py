@@ -148,6 +148,17 @@ def test_a_resumed_run_has_no_seconds_and_no_break_even() -> None:
     assert text.count("never") == 1, "a training that is not cheaper never pays, whatever the rows cost"
 
 
+def test_what_a_number_is_of_is_never_cut() -> None:
+    one, long = estimate(0.5), "bits a character, learnt on real records (real: test), and " + "x" * 80
+    text = render_evaluation(evaluation(variety=(Variety(measure=long, synthetic=one, real=one),)))
+    shown = text.partition("TEXTS")[2].partition("COST")[0]
+    assert "…" not in shown
+    assert "(real: test)" in " ".join(shown.split())
+    assert shown.count("x") == 80
+    assert shown.count("0.500 ±.020") == 2
+    assert max(map(len, text.splitlines())) <= 108
+
+
 def test_hostile_labels_and_groups_stay_text() -> None:
     text = render_evaluation(evaluation())
     assert "\x1b" not in text
