@@ -19,6 +19,7 @@ from audits.findings import AuditReport
 from privdistill.bundle import Signer, Verification, key_id_of, refuse_edited_policy
 from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
+from privdistill.corpus.sides import commitment, normalise
 from privdistill.planning import Plan, make_plan
 from privdistill.policy import Decision, Waiver, load_policy
 from privdistill.recipes.base import Progress, converse, explained, make_context
@@ -58,7 +59,6 @@ def generate(
     from privdistill.accounting.ledger import Ledger
     from privdistill.candidate import write_candidate
     from privdistill.corpus.fingerprints import fingerprints
-    from privdistill.corpus.sides import commitment
     from privdistill.corpus.units import draw_sides, read_declared
     from privdistill.examination import keep_sides, plant_canaries
     from privdistill.mechanisms.door import Door
@@ -142,7 +142,7 @@ def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Pr
     from privdistill.evaluation.utility import measure
 
     made = load_generations([RunDirectory.open(run) for run in runs])
-    return measure(made, test_records(made, partial(read, test), wanted.group_column), wanted, progress)
+    return measure(made, test_records(made, partial(read, test), normalise, wanted.group_column), wanted, progress)
 
 
 def verify(bundle: Path, *, key: Path | None = None) -> Verification:
