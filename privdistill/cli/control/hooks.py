@@ -64,8 +64,9 @@ def print_outputs(
         return
     lines = [f"decision={found.verdict}", f"policy-sha256={found.policy.sha256}"]
     try:
-        claim = read_records(target).claim
-        lines += [f"{name}={value!r}" for name, value in (("epsilon", claim.epsilon), ("delta", claim.delta)) if value]
+        claim = read_records(target).claim  # None if it does not hold
+        told = (("epsilon", claim.epsilon), ("delta", claim.delta)) if claim is not None else ()
+        lines += [f"{name}={value!r}" for name, value in told if value]
     except PrivdistillError:
         pass  # the gate has said so already
     show(*lines)

@@ -148,14 +148,21 @@ def evaluate(
 
 
 def report(target: TargetArgument, json: Json = False) -> None:
-    """Print what is recorded about a run or a bundle: claim, findings, decision. Computes nothing."""
-    from privdistill.cli.records import read_records
-    from privdistill.report import render_claim, render_decision, render_report
+    """Print what is recorded about a run or a bundle: claim, findings, last decision.
 
-    records = read_records(target)
+    A bundle is verified first, and the papers of a run are held to one another and to the ledger. If that fails,
+    nothing of them is shown and the exit code is 10.
+    """
+    from privdistill.cli.records import read_records
+    from privdistill.report import render_broken, render_release, render_report
+
+    found = read_records(target)
     if json:
-        show_json(records.as_dict())
-    elif records.is_bundle and records.decision is not None:
-        show(render_decision(records.decision), render_claim(records.claim))
+        show_json(found.as_dict())
+    elif found.claim is None:
+        show(render_broken(f"{'bundle' if found.is_bundle else 'run'} {target.resolve().name}", found.checks))
+    elif found.is_bundle and found.decision is not None:
+        show(render_release(found.claim, found.decision, found.checks))
     else:
-        show(render_report(records.claim, records.decision, records.audit))
+        show(render_report(found.claim, found.decision, found.audit, checks=found.checks, outdated=found.outdated))
+    raise typer.Exit(0 if found.claim is not None else 10)
