@@ -90,8 +90,8 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path,
     """Assemble the bundle of an allowed run at `out`.
 
     Raises:
-        RefusedError: something changed since the decision, a row holds a canary, `out` exists, or the run was released
-            before.
+        RefusedError: something changed since the decision, a row holds a canary, or the run was released before.
+        RunError: `out` exists.
     """
     from privdistill.examination import refuse_canaries
 
