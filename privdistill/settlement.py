@@ -63,7 +63,8 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
     """
     claim, claim_sha256 = _read(bundle / "claim.json", Claim)
     inside, _ = _read(bundle / "decision.json", Decision)
-    sound = verify(bundle).ok
+    verification = verify(bundle)
+    sound = verification.ok
     if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
         return renewed(inside, waivers, now())
     digests = Digests(
@@ -82,7 +83,8 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
         tool_version=version("privdistill"),
         waivers=waivers,
     )
-    broken = {"verdict": "deny", "reason": "the bundle does not verify; see privdistill verify"}
+    failed = ", ".join(sorted({check.name for check in verification.of("failed")}))
+    broken = {"verdict": "deny", "reason": f"the bundle does not verify ({failed}); see privdistill verify"}
     return made if sound else made.model_copy(update=broken)
 
 

@@ -49,7 +49,7 @@ def render_report(
         _decided(decision) if decision else _UNDECIDED[outdated],
         *(["".join(unchecked)] if unchecked else []),
         render_claim(claim),
-        render_audit(audit) if audit else "AUDIT  not run: nothing was measured\n",
+        render_audit(audit, unit=claim.privacy_unit) if audit else "AUDIT  not run: nothing was measured\n",
     ]
     if decision is not None and decision.source is not None:
         s = decision.source

@@ -1,4 +1,4 @@
-"""A release happens once, complete, and for exactly what was decided; otherwise a sentence and exit code 10, or 2 for a mistyped target."""
+"""A release happens once, complete, and for exactly what was decided; otherwise a sentence and exit code 10 or 2."""
 
 import subprocess
 import sys

@@ -73,6 +73,17 @@ def test_testing_nothing_is_no_success(cli: Callable, in_folder: Path) -> None:
     assert cli("policy", "test", "absent").code == 2
 
 
+def test_the_name_of_a_policy_is_no_file_of_cases(cli: Callable, in_folder: Path) -> None:
+    ended = cli("policy", "test", "public")
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected a file of cases or a folder of them, found the name of a policy, 'public'" in ended.err
+
+
+def test_a_wildcard_is_said_in_words(cli: Callable, in_folder: Path) -> None:
+    assert "one of *" not in cli("policy", "explain", "public").out
+    assert "not single records" in cli("policy", "explain", "public").out
+
+
 def test_the_reference_is_made_from_the_code(cli: Callable, in_folder: Path) -> None:
     text = cli("policy", "doc").out
     assert text == (ROOT / "docs" / "policies.md").read_text(encoding="utf-8"), "run: privdistill policy doc --output"
