@@ -9,12 +9,19 @@ from typing import Annotated
 import typer
 
 from privdistill.cli.console import hint, progress_bars, show, show_json
-from privdistill.cli.control.gate import TargetArgument
+from privdistill.cli.control.gate import TargetArgument, hint_audit
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument, WaiversFile
 
 __all__ = ["audit", "evaluate", "release", "report", "verify"]
 
 _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
+_AFTER_AUDIT = {
+    "pass": f"next: privdistill release {{run}} --policy {DEFAULT_POLICY} --out BUNDLE",
+    "fail": "no policy releases these rows, and nothing is retried: python -m audits checks explain {check} says what "
+    "that means and what to change; a new run costs budget again",
+    "inconclusive": "no policy releases these rows, and nothing is retried: more rows, or a larger corpus or holdout, "
+    "give the checks more to see; a new run costs budget again",
+}
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release; or a zip of it.")]
 
@@ -34,14 +41,16 @@ def audit(
     """
     from privdistill import pipeline
     from privdistill.report import render_audit
+    from privdistill.runs import RunDirectory
 
     with progress_bars(quiet=quiet) as bars:
         findings = pipeline.audit(run, encoder=encoder, progress=bars)
     if json:
         show_json(findings.model_dump(mode="json", by_alias=True))
     else:
-        show(render_audit(findings))
-    hint(f"next: privdistill release {run} --policy internal --out BUNDLE", quiet=quiet)
+        show(render_audit(findings, unit=RunDirectory(run).manifest().config.source.unit))
+    failed = [finding.id for finding in findings.findings if finding.status == "fail"]
+    hint(_AFTER_AUDIT[findings.verdict].format(run=run, check=failed[0] if failed else "ID"), quiet=quiet)
     raise typer.Exit(_AUDIT_EXIT_CODES[findings.verdict])
 
 
@@ -75,6 +84,7 @@ def release(
         show(render_decision(decision), *([f"bundle {bundle}"] if bundle else []))
     if bundle:
         hint(f"next: privdistill verify {bundle}", quiet=quiet)
+    hint_audit(run, quiet=quiet)
     raise typer.Exit(decision.exit_code)
 
 

@@ -8,9 +8,11 @@ from types import ModuleType
 import pytest
 
 from audits.findings import AuditReport, Finding, Inputs, SideCount
+from privdistill.config import RunConfig
 from privdistill.policy.decision import Decision, PolicyId, RuleResult
 from privdistill.policy.facts import Digests
 from privdistill.report import Verification, VerifiedItem, render_evaluation
+from privdistill.runs import RunDirectory
 from tests.privdistill.report.test_evaluation import evaluation
 
 _SHA = "0" * 64
@@ -74,11 +76,24 @@ def audit_report(verdict: str) -> AuditReport:
 def test_audit_ends_with_its_verdict(
     cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
 ) -> None:
-    pipeline.audit = lambda run, *, encoder=None, progress=None: audit_report(verdict)
+    report = audit_report(verdict)
+    pipeline.audit = lambda run, *, encoder=None, progress=None: report
+    config = RunConfig.model_validate({"source": {"path": "x.csv", "unit": "patient", "contribution_bound": 3}})
+    run, manifest = RunDirectory.begin(in_folder / "r", config=config, ledger="l", source_id="s")
+    run.write_manifest(manifest)
     ended = cli("audit", "r")
     assert ended.code == code
     assert ended.out.startswith(f"AUDIT {verdict.upper()}")
-    assert "next:" in ended.err
+    if verdict == "pass":
+        assert ended.err == "next: privdistill release r --policy public --out BUNDLE\n"
+    else:
+        assert "privdistill release" not in ended.err
+        assert "nothing is retried" in ended.err
+        assert "a new run costs budget again" in ended.err
+        assert {"fail": "checks explain PD201", "inconclusive": "a larger corpus"}[verdict] in ended.err
+    assert "unit record" in ended.out
+    report = report.model_copy(update={"inputs": report.inputs.model_copy(update={"privacy_unit": "unit"})})
+    assert "; unit patient\n" in cli("audit", "r").out
     ended = cli("audit", "r", "--json", "-q")
     assert (ended.code, ended.err) == (code, "")
     assert json.loads(ended.out)["schema"] == "privdistill.audit/v1"
