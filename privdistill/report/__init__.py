@@ -1,8 +1,9 @@
 """Renderings of decision, claim, audit and verification: str out, nothing printed, nothing read.
 
-    render_decision(decision, *, report=None)        render_audit(audit)             render_report(claim, decision,
-    audit) render_privacy(statement, decision)              render_card(statement, *, data_file, columns)
-    render_policy(policy, sha256)                    render_verification(verification)
+    render_decision(decision, *, report=None)        render_audit(audit, *, unit=None)
+    render_report(claim, decision, audit, ...)       render_release(claim, decision, checks)
+    render_privacy(statement, decision)              render_card(statement, *, data_file, columns)
+    render_policy(policy, sha256)                    render_verification(verification), render_broken(what, checks)
     render_evaluation(evaluation)                    privacy_statement(claim, decision, policy) -> PrivacyStatement
 
 It does not know runs, bundles or terminals.
