@@ -16,10 +16,10 @@ from audits.findings import AuditReport, Claim, Mechanism
 from privdistill.atomic import write_atomically
 from privdistill.bundle import Candidate, Signer, assemble, load_or_create_salt, verify
 from privdistill.errors import PrivdistillError
-from privdistill.policy import Decision, Digests, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
+from privdistill.policy import Decision, Digests, Facts, LedgerFacts, LoadedPolicy, Waiver, decide, renewed
 from privdistill.runs import RunDirectory, now
 
-__all__ = ["decide_bundle", "decide_run", "pack"]
+__all__ = ["decide_bundle", "decide_run", "pack", "run_facts"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _PACKAGES = ("privdistill", "torch", "transformers", "opacus", "opendp", "dp-accounting", "numpy", "scipy", "pyarrow")
@@ -28,25 +28,31 @@ _PACKAGES = ("privdistill", "torch", "transformers", "opacus", "opendp", "dp-acc
 def decide_run(run: RunDirectory, loaded: LoadedPolicy, waivers: Sequence[Waiver] = ()) -> Decision:
     """Decide about a run and write RUN/decision.json."""
     run.decision.unlink(missing_ok=True)
-    claim, claim_sha256 = _read(run.claim, Claim)
-    audit, audit_sha256 = _read(run.audit, AuditReport)
-    if audit is not None:
+    facts = run_facts(run, loaded.sha256)
+    if facts.audit is not None:
         from privdistill.examination import require_own_sides
 
-        require_own_sides(run, audit)
-    data_sha256 = _sha256(run.data)
+        require_own_sides(run, facts.audit)
     decision = decide(
         loaded.policy,
-        claim,
-        audit,
-        _ledger_facts(run),
-        Digests(data=data_sha256, claim=claim_sha256, audit=audit_sha256, policy=loaded.sha256),
+        facts.claim,
+        facts.audit,
+        facts.ledger,
+        facts.digests,
         decided_at=now(),
         tool_version=version("privdistill"),
         waivers=waivers,
     )
     write_atomically(run.decision, decision.to_json().encode())
     return decision
+
+
+def run_facts(run: RunDirectory, policy_sha256: str) -> Facts:
+    """Everything that is known of a run, as the rules are shown it."""
+    claim, claim_sha256 = _read(run.claim, Claim)
+    audit, audit_sha256 = _read(run.audit, AuditReport)
+    digests = Digests(data=_sha256(run.data), claim=claim_sha256, audit=audit_sha256, policy=policy_sha256)
+    return Facts(claim, audit, _ledger_facts(run), digests)
 
 
 def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] = ()) -> Decision:
@@ -57,7 +63,8 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
     """
     claim, claim_sha256 = _read(bundle / "claim.json", Claim)
     inside, _ = _read(bundle / "decision.json", Decision)
-    sound = verify(bundle).ok
+    verification = verify(bundle)
+    sound = verification.ok
     if sound and inside is not None and inside.policy.sha256 == loaded.sha256:
         return renewed(inside, waivers, now())
     digests = Digests(
@@ -76,7 +83,8 @@ def decide_bundle(bundle: Path, loaded: LoadedPolicy, waivers: Sequence[Waiver] 
         tool_version=version("privdistill"),
         waivers=waivers,
     )
-    broken = {"verdict": "deny", "reason": "the bundle does not verify; see privdistill verify"}
+    failed = ", ".join(sorted({check.name for check in verification.of("failed")}))
+    broken = {"verdict": "deny", "reason": f"the bundle does not verify ({failed}); see privdistill verify"}
     return made if sound else made.model_copy(update=broken)
 
 
@@ -84,8 +92,8 @@ def pack(run: RunDirectory, loaded: LoadedPolicy, decision: Decision, out: Path,
     """Assemble the bundle of an allowed run at `out`.
 
     Raises:
-        RefusedError: something changed since the decision, a row holds a canary, `out` exists, or the run was released
-            before.
+        RefusedError: something changed since the decision, a row holds a canary, or the run was released before.
+        RunError: `out` exists.
     """
     from privdistill.examination import refuse_canaries
 

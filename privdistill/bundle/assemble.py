@@ -63,10 +63,10 @@ def assemble(candidate: Candidate, out: Path) -> Path:
     """Write the bundle of an allowed candidate.
 
     Raises:
-        RefusedError: the decision is deny, something changed after it, `out` exists, the run was released before, or
-            the bundle would not verify.
+        RefusedError: the decision is deny, something changed after it, the run was released before, or the bundle
+            would not verify.
         IndeterminateError: the decision is indeterminate.
-        RunError: a file of the run is missing, or the disk does not take the bundle.
+        RunError: a file of the run is missing, `out` exists, or the disk does not take the bundle.
     """
     _refuse_undecided(candidate.decision)
     refuse_occupied(out)

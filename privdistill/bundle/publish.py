@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from privdistill.errors import RefusedError, RunError
+from privdistill.errors import RunError
 
 __all__ = ["publish", "refuse_occupied"]
 
@@ -20,12 +20,10 @@ def refuse_occupied(out: Path) -> None:
     """Refuse a target that exists in any form.
 
     Raises:
-        RefusedError: there is something at `out`.
+        RunError: there is something at `out`.
     """
     if os.path.lexists(out):
-        raise RefusedError(
-            f"expected no {out.name!r} yet, found one; a bundle is never changed, so name another folder"
-        )
+        raise RunError(f"expected no {out.name!r} yet, found one; a bundle is never changed, so name another folder")
 
 
 def publish(files: Mapping[str, bytes], out: Path, inspect: Callable[[Path], None]) -> Path:
@@ -37,8 +35,7 @@ def publish(files: Mapping[str, bytes], out: Path, inspect: Callable[[Path], Non
         inspect: called with the finished hidden folder; whatever it raises stops the release.
 
     Raises:
-        RefusedError: the target exists.
-        RunError: the disk does not take it.
+        RunError: the target exists, or the disk does not take it.
     """
     refuse_occupied(out)
     try:
@@ -80,7 +77,7 @@ def _rename(hidden: Path, out: Path) -> None:
         os.rename(hidden, out)
     except OSError:
         if os.path.lexists(out):
-            raise RefusedError(
+            raise RunError(
                 f"{out.name!r} was created by somebody else at the same moment; nothing was released"
             ) from None
         raise

@@ -7,6 +7,7 @@ inputs are here, and documents that follow from others rendered again. What a re
 listed as not-checked. It proves that the papers fit one another; only a signature by a known key proves who made them.
 """
 
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,11 +72,12 @@ def verify(bundle: Path, key_id: str | None = None) -> Verification:
         key_id: id of the key that must have signed it; see `signature.key_id_of`.
 
     Raises:
-        RunError: there is nothing of that name.
+        RunError: there is nothing of that name, or a folder that is something else.
     """
     bundle = Path(bundle)
     if not bundle.is_dir() and not (bundle.is_file() and zipfile.is_zipfile(bundle)):
         raise RunError(f"expected the folder of a bundle, or a zip of one, found none at {bundle.name!r}")
+    _refuse_other_folder(bundle)
     name = bundle.resolve().name
     files, problems = read_bundle(bundle)
     items = [_item("layout", problems, f"{len(files)} files, and no other")]
@@ -85,6 +87,14 @@ def verify(bundle: Path, key_id: str | None = None) -> Verification:
         if not problems:
             items += [*_documents(files), *_signature(files, key_id)]
     return Verification(bundle=name, checks=tuple(items))
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """Tell a mistyped path from a bundle that is damaged: neither sums nor claim, so nobody made it to be one."""
+    if not folder.is_dir() or any(os.path.lexists(folder / name) for name in (layout.SUMS, layout.CLAIM)):
+        return
+    found = "a run, not a bundle" if (folder / "run.json").is_file() else "a folder without a bundle in it"
+    raise RunError(f"expected a bundle, found {found} at {folder.resolve().name!r}; privdistill release makes one")
 
 
 def _signature(files: dict[str, bytes], key_id: str | None) -> list[VerifiedItem]:

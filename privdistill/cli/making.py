@@ -11,7 +11,7 @@ import typer
 from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, Spec, takes_spec
 from privdistill.cli.settings import Settings, find_file, load_settings, resumed_settings
-from privdistill.errors import ConfigError, RefusedError
+from privdistill.errors import ConfigError
 
 __all__ = ["generate", "plan", "run"]
 
@@ -88,13 +88,14 @@ def run(
     """
     settings = _settings(spec, quiet=quiet)
     from privdistill import pipeline
+    from privdistill.bundle.publish import refuse_occupied
     from privdistill.policy.load import load_policy
     from privdistill.report import render_decision
 
     chosen = policy or DEFAULT_POLICY
     load_policy(chosen)  # a misspelt policy must not cost an epsilon, nor a bundle that is there already
-    if out is not None and out.exists():
-        raise RefusedError(f"{out} exists already, and a bundle is never changed; name a new one with --out")
+    if out is not None:
+        refuse_occupied(out)
     made = _generate(settings, run, quiet=quiet)
     hint(f"run: {made}", quiet=quiet)
     with progress_bars(quiet=quiet) as bars:

@@ -1,55 +1,99 @@
-"""What is recorded about a run or a bundle, read back into its types.
+"""What is recorded about a run or a bundle, read back into its types, if it holds together.
 
-Reads only the named files of the two layouts, never `private/`, and computes nothing. It does not know how a record is
-rendered.
+A bundle is verified first. Of a run, claim, rows, audit and ledger are held to one another by the rules that apply
+under every policy, and a decision about other papers counts as none. Where that fails, nothing is handed on. Reads only
+the named files of the two layouts, never `private/`. It does not know how a record is rendered.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from audits.findings import AuditReport, Claim
 from privdistill.errors import RunError
 from privdistill.policy.decision import Decision
+from privdistill.policy.rules import Status
+from privdistill.report.verification import VerifiedItem
 from privdistill.runs import RunDirectory
 
 __all__ = ["Records", "read_records"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_STATUSES: dict[Status, Literal["verified", "failed", "not-checked"]] = {
+    "satisfied": "verified",
+    "violated": "failed",
+    "not-run": "not-checked",
+}
+_AUDIT_SAYS = "audit-verdict"
+"""The one standing rule that is about what was found, not about whether the papers belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Claim, decision and audit; the last two may not exist yet, and a bundle holds no numbers of the audit."""
+    """Claim, decision and audit; the last two may not exist yet, and a bundle holds no numbers of the audit.
 
-    claim: Claim
+    Attributes:
+        claim: None exactly if a check failed; then the others are None too.
+        decision: the last one, if it is about these very papers.
+        audit: the examiner's report.
+        checks: what was held to what.
+        outdated: whether a decision is recorded that is about other papers.
+        is_bundle: whether it is a bundle.
+    """
+
+    claim: Claim | None
     decision: Decision | None
     audit: AuditReport | None
+    checks: tuple[VerifiedItem, ...]
+    outdated: bool
     is_bundle: bool
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON document."""
         found = {"claim": self.claim, "decision": self.decision, "audit": self.audit}
-        return {name: model.model_dump(mode="json", by_alias=True) if model else None for name, model in found.items()}
+        shown = {name: model.model_dump(mode="json", by_alias=True) if model else None for name, model in found.items()}
+        return {**shown, "checks": [check.model_dump(mode="json") for check in self.checks]}
 
 
 def read_records(target: Path) -> Records:
     """Read the records of a run or a bundle.
 
     Raises:
-        RunError: it is neither, or a record does not follow its schema.
+        RunError: it is neither, or a record of a run is absent or does not follow its schema.
     """
-    if (target / "SHA256SUMS").is_file():
-        claim, decision = _read(target / "claim.json", Claim), _read(target / "decision.json", Decision)
-        audit = None
-    else:
-        run = RunDirectory.open(target)
-        claim, decision, audit = _read(run.claim, Claim), _read(run.decision, Decision), _read(run.audit, AuditReport)
+    return _of_bundle(target) if (target / "SHA256SUMS").is_file() else _of_run(RunDirectory.open(target))
+
+
+def _of_bundle(bundle: Path) -> Records:
+    from privdistill.bundle import verify
+
+    verification = verify(bundle)
+    if not verification.ok:
+        return Records(None, None, None, verification.checks, outdated=False, is_bundle=True)
+    claim, decision = _read(bundle / "claim.json", Claim), _read(bundle / "decision.json", Decision)
+    return Records(claim, decision, None, verification.checks, outdated=False, is_bundle=True)
+
+
+def _of_run(run: RunDirectory) -> Records:
+    from privdistill.policy.decide import standing
+    from privdistill.settlement import run_facts
+
+    claim, decision, audit = _read(run.claim, Claim), _read(run.decision, Decision), _read(run.audit, AuditReport)
     if claim is None:
-        raise RunError(f"{target} holds no claim.json; name a directory made by generate or release")
-    return Records(claim, decision, audit, (target / "SHA256SUMS").is_file())
+        raise RunError(f"{run.path} holds no claim.json; name a directory made by generate or release")
+    facts = run_facts(run, "")
+    checks = tuple(
+        VerifiedItem(name=result.id, status=_STATUSES[result.status], sentence=result.finding)
+        for result in standing(facts)
+        if result.id != _AUDIT_SAYS and (audit is not None or "audit" not in result.evidence)
+    )
+    if any(check.status == "failed" for check in checks):
+        return Records(None, None, None, checks, outdated=False, is_bundle=False)
+    then, now = decision.digests if decision else None, facts.digests
+    outdated = then is not None and (then.data, then.claim, then.audit) != (now.data, now.claim, now.audit)
+    return Records(claim, None if outdated else decision, audit, checks, outdated=outdated, is_bundle=False)
 
 
 def _read(file: Path, kind: type[_Model]) -> _Model | None:

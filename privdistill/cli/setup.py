@@ -50,8 +50,12 @@ _IGNORED = "/runs/"
 
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path()) -> None:
     """Write privdistill.yaml, set up for the embedded demo corpus, and keep runs/ out of git. Overwrites nothing."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; name the folder to write {FILE_NAME} to")
+    if not folder.parent.is_dir():
+        raise RunError(f"there is no folder {folder.parent}; make it, or name another")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with (folder / FILE_NAME).open("x", encoding="utf-8") as stream:
             stream.write(TEMPLATE)
         _ignore_runs(folder / ".gitignore")

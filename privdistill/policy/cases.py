@@ -23,7 +23,7 @@ from privdistill.errors import ConfigError
 from privdistill.policy.decide import decide
 from privdistill.policy.decision import Decision, Verdict
 from privdistill.policy.facts import Digests, LedgerFacts
-from privdistill.policy.load import LoadedPolicy, roots
+from privdistill.policy.load import LoadedPolicy, roots, shipped_policies
 from privdistill.policy.strict_yaml import YamlError, read_yaml
 
 __all__ = ["Base", "Case", "case_files", "judge", "load_cases", "run_case"]
@@ -76,6 +76,11 @@ def case_files(paths: Sequence[Path]) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for path in paths or (_shipped_folder(),):
+        if not path.exists() and str(path) in shipped_policies():
+            raise ConfigError(
+                f"expected a file of cases or a folder of them, found the name of a policy, {str(path)!r}; its cases "
+                "are tried without an argument, and --policy names a policy of your own"
+            )
         if not path.exists():
             raise ConfigError(f"no cases at {str(path)!r}; name a file of cases or a folder of them")
         found += sorted(path.glob("*.yaml")) if path.is_dir() else [path]

@@ -3,6 +3,7 @@
     decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version, waivers=()) -> Decision
     renewed(decision, waivers, moment) -> Decision      one of the past, as of now
     evaluate(policy, facts) -> tuple[RuleResult, ...]   the same rules without a verdict; `verify` re-derives with it
+    standing(facts) -> tuple[RuleResult, ...]           the ones that apply under every policy; `report` looks at them
     verdict_of(results, waived=()) -> Verdict
 
 Priority: any required rule violated -> deny; else any required rule not run -> indeterminate; else allow. Hard and
@@ -93,7 +94,12 @@ def renewed(decision: Decision, waivers: Sequence[Waiver], moment: str) -> Decis
 
 def evaluate(policy: Policy, facts: Facts) -> tuple[RuleResult, ...]:
     """Check the standing rules and the policy's, in that order."""
-    return tuple(_result(rule, facts) for rule in (*STANDING, *policy.rules))
+    return (*standing(facts), *(_result(rule, facts) for rule in policy.rules))
+
+
+def standing(facts: Facts) -> tuple[RuleResult, ...]:
+    """Check the rules that apply under every policy."""
+    return tuple(_result(rule, facts) for rule in STANDING)
 
 
 def verdict_of(results: Sequence[RuleResult], waived: Collection[str] = ()) -> Verdict:

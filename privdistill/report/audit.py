@@ -11,13 +11,18 @@ __all__ = ["render_audit"]
 _MARKS = {"pass": "0", "fail": "fail", "inconclusive": "?", "error": "–", "skipped": "–"}
 
 
-def render_audit(audit: AuditReport) -> str:
-    """Render an audit for a terminal, with the legend of its marks."""
+def render_audit(audit: AuditReport, *, unit: str | None = None) -> str:
+    """Render an audit for a terminal, with the legend of its marks.
+
+    Args:
+        audit: what the examiner found.
+        unit: what the claim protects; the examiner is handed units under a column name of its own.
+    """
     inputs = audit.inputs
     control = f"{inputs.holdout.units_used:,} held out ({inputs.split})" if inputs.holdout else "no control"
     lines = [
         f"AUDIT {audit.verdict.upper()}  {inputs.synthetic.records_used:,} rows against {inputs.train.units_used:,} "
-        f"units trained on, {control}; unit {plain(inputs.privacy_unit)}",
+        f"units trained on, {control}; unit {plain(_unit(inputs.privacy_unit, unit))}",
         *_warnings(audit),
         "",
         "  mark  check   threat  finding",
@@ -28,6 +33,11 @@ def render_audit(audit: AuditReport) -> str:
         lines += [f"{'':24}{line}" for line in _numbers(finding)]
     lines += ["", "  0 clean   fail found   ? inconclusive   – not run"]
     return "\n".join(lines) + "\n"
+
+
+def _unit(audited: str, claimed: str | None) -> str:
+    """The claim's word for the unit, unless records and people were mixed up."""
+    return audited if claimed is None or "record" in (audited, claimed) else claimed
 
 
 def _warnings(audit: AuditReport) -> list[str]:

@@ -6,9 +6,10 @@ It does not know where the decision was made, and prints nothing itself.
 from privdistill.policy.decision import Decision, RuleResult
 from privdistill.report.plain import plain
 
-__all__ = ["render_decision", "verdict_line"]
+__all__ = ["asked", "render_decision", "verdict_line"]
 
 _WORDS = {"allow": "ALLOWED", "deny": "DENIED", "indeterminate": "NOT DECIDED"}
+_ANY_UNIT = "privacy unit is one of *"
 _MARKS = {"violated": "fail", "not-run": "–", "satisfied": "ok"}
 
 
@@ -19,6 +20,9 @@ def render_decision(decision: Decision, *, report: str | None = None) -> str:
         decision: what was decided.
         report: where the full report is, printed at the end.
     """
+    if decision.verdict == "deny" and all(result.status == "not-run" for result in decision.rules):
+        # Nothing of it was looked at, so no rule has anything to say; that "there is no claim" would not even be true.
+        return f"{verdict_line(decision)}\n  fail  {plain(decision.reason)}\n"
     unmet = decision.unmet()
     width = max((len(result.id) for result in unmet), default=0)
     lines = [verdict_line(decision)]
@@ -45,12 +49,18 @@ def verdict_line(decision: Decision) -> str:
     return f"{_WORDS[decision.verdict]}  policy {policy}  run {plain(decision.run_id or 'unknown')}"
 
 
+def asked(requirement: str) -> str:
+    """A requirement in words; what bundles carry stays as it was written, a wildcard included."""
+    return "privacy unit is that of a column, not single records" if requirement == _ANY_UNIT else requirement
+
+
 def _line(result: RuleResult, width: int, *, waived: bool) -> str:
     mark = ("wvd" if waived else _MARKS[result.status]) if result.required else "note"
     state = "not run: " if result.status == "not-run" else ""
-    tail = ("   (required by policy)" if result.status == "not-run" else "") if result.required else "   (advisory)"
+    by = "under every policy" if result.kind == "standing" else "by policy"
+    tail = (f"   (required {by})" if result.status == "not-run" else "") if result.required else "   (advisory)"
     tail = "   (waived)" if waived else tail
-    found = f"{state}{plain(result.finding)}   asked: {plain(result.requirement)}"
+    found = f"{state}{plain(result.finding)}   asked: {plain(asked(result.requirement))}"
     return f"  {mark:<4}  {plain(result.id):<{width}}  {found}{tail}"
 
 

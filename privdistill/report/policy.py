@@ -8,6 +8,7 @@ import textwrap
 
 from privdistill.policy.model import Policy
 from privdistill.policy.rules import STANDING
+from privdistill.report.decision import asked
 from privdistill.report.plain import plain
 
 __all__ = ["render_policy", "render_rule"]
@@ -29,7 +30,10 @@ def render_policy(policy: Policy, sha256: str) -> str:
         lines += [f"  {rule.id}: {plain(rule.requirement)}", *_wrapped(rule.why, "      ")]
     lines += ["", "Under this policy:"]
     for rule in policy.rules:
-        lines += [f"  {rule.id} ({_LEVELS[rule.level]}): {plain(rule.requirement)}", *_wrapped(rule.why, "      ")]
+        lines += [
+            f"  {rule.id} ({_LEVELS[rule.level]}): {plain(asked(rule.requirement))}",
+            *_wrapped(rule.why, "      "),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -40,8 +44,9 @@ def render_rule(policy: Policy, id_: str) -> str | None:
         return None
     standing = id_ in {each.id for each in STANDING}
     doc = "" if standing else (inspect.getdoc(type(rule)) or "")
+    level = f"{_LEVELS[rule.level]}{', under every policy' if standing else ''}"
     lines = [
-        f"{rule.id} ({_LEVELS[rule.level]}{', under every policy' if standing else ''}): {plain(rule.requirement)}",
+        f"{rule.id} ({level}): {plain(asked(rule.requirement))}",
         *_wrapped(rule.why, "  "),
         *_wrapped(doc, "  "),
         f"  It reads the {', the '.join(sorted(rule.evidence))}; what is not there, or not a number, was not run.",

@@ -3,6 +3,8 @@
 For people who may see the internal numbers. It does not know files.
 """
 
+from collections.abc import Sequence
+
 from audits.findings import AuditReport, Claim
 from privdistill.policy.decision import Decision
 from privdistill.policy.tradeoff import attack_success, dp_attack_success
@@ -10,16 +12,44 @@ from privdistill.report.audit import render_audit
 from privdistill.report.decision import render_decision
 from privdistill.report.plain import plain
 from privdistill.report.statement import unit_sentence
+from privdistill.report.verification import VerifiedItem
 
-__all__ = ["render_claim", "render_report"]
+__all__ = ["render_claim", "render_release", "render_report"]
+
+_UNDECIDED = {
+    False: "NOT DECIDED  no policy was applied to this run yet\n",
+    True: "NOT DECIDED  the decision that is recorded is about other rows, another claim or another audit; run "
+    "privdistill gate again\n",
+}
 
 
-def render_report(claim: Claim, decision: Decision | None, audit: AuditReport | None) -> str:
-    """Render everything that is known of a run."""
+def render_report(
+    claim: Claim,
+    decision: Decision | None,
+    audit: AuditReport | None,
+    *,
+    checks: Sequence[VerifiedItem] = (),
+    outdated: bool = False,
+) -> str:
+    """Render everything that is known of a run.
+
+    Args:
+        claim: what is claimed.
+        decision: the last one about these papers, if there is one.
+        audit: the examiner's report.
+        checks: how the papers were held to one another; what could not be checked is said.
+        outdated: whether a decision is recorded that is about other papers.
+    """
+    unchecked = [
+        f"  –  {plain(item.name)}: {plain(item.sentence)}\n" for item in checks if item.status == "not-checked"
+    ]
+    if unchecked:
+        unchecked.insert(0, "NOT CHECKED  whether these papers belong together is not wholly shown\n")
     parts = [
-        render_decision(decision) if decision else "NOT DECIDED  no policy was applied to this run yet\n",
+        _decided(decision) if decision else _UNDECIDED[outdated],
+        *(["".join(unchecked)] if unchecked else []),
         render_claim(claim),
-        render_audit(audit) if audit else "AUDIT  not run: nothing was measured\n",
+        render_audit(audit, unit=claim.privacy_unit) if audit else "AUDIT  not run: nothing was measured\n",
     ]
     if decision is not None and decision.source is not None:
         s = decision.source
@@ -32,6 +62,18 @@ def render_report(claim: Claim, decision: Decision | None, audit: AuditReport | 
     parts.append("NOT PROTECTED\n" + "".join(f"  {plain(item)}\n" for item in claim.not_protected))
     parts.append("VERIFY  privdistill verify BUNDLE re-derives epsilon and the decision offline\n")
     return "\n".join(parts)
+
+
+def render_release(claim: Claim, decision: Decision, checks: Sequence[VerifiedItem]) -> str:
+    """Render what a bundle that verifies says of itself."""
+    counts = [sum(item.status == status for item in checks) for status in ("verified", "not-checked")]
+    head = f"VERIFIED  {counts[0]} checks; {counts[1]} things cannot be checked here, privdistill verify names them\n"
+    return "\n".join((head, _decided(decision), render_claim(claim)))
+
+
+def _decided(decision: Decision) -> str:
+    policy = f"{plain(decision.policy.name)}, version {plain(decision.policy.version)}"
+    return f"{render_decision(decision)}decided {plain(decision.decided_at)} under policy {policy}\n"
 
 
 def render_claim(claim: Claim) -> str:

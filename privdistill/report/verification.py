@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from privdistill.report.plain import plain
 
-__all__ = ["VERIFICATION_SCHEMA", "Verification", "VerifiedItem", "render_verification"]
+__all__ = ["VERIFICATION_SCHEMA", "Verification", "VerifiedItem", "render_broken", "render_verification"]
 
 VERIFICATION_SCHEMA = "privdistill.verification/v1"
 _MARKS = {"verified": "ok", "failed": "FAIL", "not-checked": "–"}
@@ -57,6 +57,12 @@ class Verification(_Frozen):
     def to_json(self) -> str:
         """Canonical JSON text."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False) + "\n"
+
+
+def render_broken(what: str, checks: tuple[VerifiedItem, ...]) -> str:
+    """Say which checks failed, and nothing of what the papers say of themselves."""
+    failed = [f"  FAIL  {plain(item.name)}: {plain(item.sentence)}" for item in checks if item.status == "failed"]
+    return "\n".join((f"NOT VERIFIED  {plain(what)}", *failed, "nothing that it says of itself is shown")) + "\n"
 
 
 def render_verification(verification: Verification) -> str:

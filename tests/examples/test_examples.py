@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from privdistill.bundle import assemble
 from privdistill.cli.settings import load_settings
 from privdistill.cli.setup import TEMPLATE
 from privdistill.models import assets
 from tests.conftest import ROOT, toy_rows
+from tests.privdistill.bundle.conftest import build_run as build_papers
 
 EXAMPLES = ROOT / "examples"
 VERIFY_WITHOUT_TORCH = """
@@ -149,10 +151,27 @@ def test_the_ci_job_is_a_workflow_with_pinned_actions_and_no_rights() -> None:
     assert not [step for step in steps if "${{" in step.get("run", "")], "inputs never go into a shell line"
 
 
+def test_the_summary_of_the_ci_job_is_the_answer_of_the_gate(in_folder: Path) -> None:
+    bundle = assemble(build_papers(in_folder / "run").candidate(), in_folder / "proposed" / "bundle")
+    (in_folder / "protected" / "policies").mkdir(parents=True)
+    shutil.copy(bundle / "policy.yaml", in_folder / "protected" / "policies" / "public.yaml")
+    last = yaml.safe_load(CI_JOB.read_text(encoding="utf-8"))["jobs"]["gate"]["steps"][-1]
+    (in_folder / "step.sh").write_text(last["run"])
+    for forged, code, head in ((False, 0, "## Allowed"), (True, 10, "## Denied")):
+        if forged:
+            claim = bundle / "claim.json"
+            claim.write_text(re.sub(r'"epsilon": [0-9.]+', '"epsilon": 0.5', claim.read_text()))
+        summary = in_folder / f"summary-{forged}"
+        done = bash(in_folder / "step.sh", cwd=in_folder, GITHUB_STEP_SUMMARY=str(summary), PYTHONPATH=str(ROOT))
+        assert done.returncode == code, done.stderr
+        assert summary.read_text().startswith(head)
+        assert "0.5" not in summary.read_text()
+
+
 def test_the_ci_job_uses_commands_and_options_that_exist(tmp_path: Path) -> None:
     job = yaml.load(CI_JOB.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     lines = [step["run"] for step in job["jobs"]["gate"]["steps"] if step.get("run", "").startswith("privdistill ")]
-    assert [line.split()[1] for line in lines] == ["verify", "gate", "report"]
+    assert [line.split()[1] for line in lines] == ["verify", "gate", "gate"]
     for line in lines:
         words = shlex.split(line.partition(">")[0])[1:]
         helped = subprocess.run(

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from privdistill.cli.console import show
+from privdistill.cli.console import hint, show
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, WaiversFile
 from privdistill.errors import UsageError
 
-__all__ = ["gate"]
+__all__ = ["gate", "hint_audit"]
 
 _FAIL_ON = ("fail", "warn")
 _FORMATS = "text|json|junit|sarif|github|markdown"
@@ -63,6 +63,7 @@ def gate(
     for file, its_form in files:
         _write(file, render_format(decision, its_form))
     show(render_format(decision, form))
+    hint_audit(target)
     raise typer.Exit(10 if fail_on == "warn" and decision.exit_code == 0 and decision.warns else decision.exit_code)
 
 
@@ -75,8 +76,18 @@ def _asked(form: str, output: list[str]) -> tuple[str, list[tuple[Path, str]]]:
     files = []
     for item in output:
         own, equals, name = item.partition("=")
-        named = bool(equals) and own in FORMATS
-        files.append((Path(name if named else item), own if named else form))
+        named = bool(equals) and "/" not in own
+        if named and own not in FORMATS:
+            raise UsageError(
+                f"expected --output FILE or FORMAT=FILE with a format out of {', '.join(FORMATS)}, found {own!r}; a "
+                f"file of that very name is ./{item}"
+            )
+        file = Path(name if named else item)
+        if not file.parent.is_dir():
+            raise UsageError(
+                f"there is no folder {file.parent} to write {file.name} to; make it, or name another --output"
+            )
+        files.append((file, own if named else form))
         form = form if named else "text"
     if len({file for file, _ in files}) != len(files):
         raise UsageError("expected a file of its own for each --output, found one twice")
@@ -85,9 +96,16 @@ def _asked(form: str, output: list[str]) -> tuple[str, list[tuple[Path, str]]]:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         # A file of its own is the owner's to show: it may hold the audit's numbers.
         with os.fdopen(os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
         raise UsageError(f"the report cannot be written to {file} ({error.strerror}); name another --output") from None
+
+
+def hint_audit(target: Path, *, quiet: bool = False) -> None:
+    """Name the next step of a run that nobody has examined."""
+    from privdistill.runs import RunDirectory
+
+    if (target / "run.json").is_file() and not RunDirectory(target).audit.exists():
+        hint(f"next: privdistill audit {target}", quiet=quiet)

@@ -10,6 +10,7 @@ import typer
 
 from privdistill.cli.console import show
 from privdistill.cli.control.policies import run_cases
+from privdistill.cli.control.private_copies import PrivateCopies
 from privdistill.cli.control.private_files import private_reason
 from privdistill.errors import ConfigError, PrivdistillError
 
@@ -40,8 +41,14 @@ def check_policies(files: FilesArgument = None) -> None:
 
 @app.command(name="no-private-files")
 def refuse_private_files(files: FilesArgument = None) -> None:
-    """Refuse files that must not leave: runs, internal audits and decisions, ledgers, keys, the corpus itself."""
-    found = [(file, reason) for file in files or [] if (reason := private_reason(file)) is not None]
+    """Refuse files that must not leave: runs, internal audits and decisions, ledgers, keys, the corpus itself.
+
+    A file is judged by its place, its name, what its beginning says it is, and by being byte for byte the corpus that
+    privdistill.yaml names, or the corpus or a private file of a run in runs/, under any name. An excerpt, or the same
+    records in another format, is not recognised.
+    """
+    copies = PrivateCopies()
+    found = [(file, reason) for file in files or [] if (reason := private_reason(file, copies)) is not None]
     show(*(f"PRIVATE  {file}: {reason}" for file, reason in found), f"{len(files or [])} file(s), {len(found)} private")
     raise typer.Exit(10 if found else 0)
 
@@ -64,8 +71,9 @@ def print_outputs(
         return
     lines = [f"decision={found.verdict}", f"policy-sha256={found.policy.sha256}"]
     try:
-        claim = read_records(target).claim
-        lines += [f"{name}={value!r}" for name, value in (("epsilon", claim.epsilon), ("delta", claim.delta)) if value]
+        claim = read_records(target).claim  # None if it does not hold
+        told = (("epsilon", claim.epsilon), ("delta", claim.delta)) if claim is not None else ()
+        lines += [f"{name}={value!r}" for name, value in told if value]
     except PrivdistillError:
         pass  # the gate has said so already
     show(*lines)

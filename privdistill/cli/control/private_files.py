@@ -1,4 +1,4 @@
-"""Whether a file is one that must never leave: by where it lies, by what it says it is, and by being the corpus.
+"""Whether a file is one that must never leave: by where it lies, by what it says it is, and by being a copy.
 
 It reads the beginning of a file and never shows it. It does not know git.
 """
@@ -6,6 +6,8 @@ It reads the beginning of a file and never shows it. It does not know git.
 import json
 import re
 from pathlib import Path
+
+from privdistill.cli.control.private_copies import PrivateCopies
 
 __all__ = ["private_reason"]
 
@@ -22,7 +24,7 @@ _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
 _LEDGER = b"noise_multiplier"
 
 
-def private_reason(file: Path) -> str | None:
+def private_reason(file: Path, copies: PrivateCopies) -> str | None:
     """Why a file must not leave, or None. A file that cannot be read is refused: nothing is known of it."""
     place = _place(file)
     if place is not None:
@@ -34,9 +36,7 @@ def private_reason(file: Path) -> str | None:
             head = stream.read(_READ)
     except OSError as error:
         return f"cannot be read ({error.strerror}), so it cannot be told"
-    if _is_corpus(file):
-        return "the private corpus that privdistill.yaml names"
-    return _content(head)
+    return copies.reason(file) or _content(head)
 
 
 def _place(file: Path) -> str | None:
@@ -74,18 +74,3 @@ def _content(head: bytes) -> str | None:
         if schema == "decision" and _INTERNAL.search(head):
             return "an internal decision; the public view is in the bundle"
     return None
-
-
-def _is_corpus(file: Path) -> bool:
-    from privdistill.cli.settings import find_file
-    from privdistill.errors import ConfigError
-    from privdistill.policy.strict_yaml import YamlError, read_yaml
-
-    try:
-        config = find_file(None)
-        document = read_yaml(config.read_text("utf-8")) if config else None
-        source = document.get("source") if isinstance(document, dict) else None
-        path = source.get("path") if isinstance(source, dict) else None
-        return isinstance(path, str) and config is not None and file.samefile(config.parent / path)
-    except (OSError, ValueError, ConfigError, YamlError):
-        return False  # no configuration, or no such corpus here

@@ -9,12 +9,19 @@ from typing import Annotated
 import typer
 
 from privdistill.cli.console import hint, progress_bars, show, show_json
-from privdistill.cli.control.gate import TargetArgument
+from privdistill.cli.control.gate import TargetArgument, hint_audit
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, RunArgument, WaiversFile
 
 __all__ = ["audit", "evaluate", "release", "report", "verify"]
 
 _AUDIT_EXIT_CODES = {"pass": 0, "fail": 10, "inconclusive": 3}
+_AFTER_AUDIT = {
+    "pass": f"next: privdistill release {{run}} --policy {DEFAULT_POLICY} --out BUNDLE",
+    "fail": "no policy releases these rows, and nothing is retried: python -m audits checks explain {check} says what "
+    "that means and what to change; a new run costs budget again",
+    "inconclusive": "no policy releases these rows, and nothing is retried: more rows, or a larger corpus or holdout, "
+    "give the checks more to see; a new run costs budget again",
+}
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as made by release; or a zip of it.")]
 
@@ -34,14 +41,16 @@ def audit(
     """
     from privdistill import pipeline
     from privdistill.report import render_audit
+    from privdistill.runs import RunDirectory
 
     with progress_bars(quiet=quiet) as bars:
         findings = pipeline.audit(run, encoder=encoder, progress=bars)
     if json:
         show_json(findings.model_dump(mode="json", by_alias=True))
     else:
-        show(render_audit(findings))
-    hint(f"next: privdistill release {run} --policy internal --out BUNDLE", quiet=quiet)
+        show(render_audit(findings, unit=RunDirectory(run).manifest().config.source.unit))
+    failed = [finding.id for finding in findings.findings if finding.status == "fail"]
+    hint(_AFTER_AUDIT[findings.verdict].format(run=run, check=failed[0] if failed else "ID"), quiet=quiet)
     raise typer.Exit(_AUDIT_EXIT_CODES[findings.verdict])
 
 
@@ -75,6 +84,7 @@ def release(
         show(render_decision(decision), *([f"bundle {bundle}"] if bundle else []))
     if bundle:
         hint(f"next: privdistill verify {bundle}", quiet=quiet)
+    hint_audit(run, quiet=quiet)
     raise typer.Exit(decision.exit_code)
 
 
@@ -148,14 +158,21 @@ def evaluate(
 
 
 def report(target: TargetArgument, json: Json = False) -> None:
-    """Print what is recorded about a run or a bundle: claim, findings, decision. Computes nothing."""
-    from privdistill.cli.records import read_records
-    from privdistill.report import render_claim, render_decision, render_report
+    """Print what is recorded about a run or a bundle: claim, findings, last decision.
 
-    records = read_records(target)
+    A bundle is verified first, and the papers of a run are held to one another and to the ledger. If that fails,
+    nothing of them is shown and the exit code is 10.
+    """
+    from privdistill.cli.records import read_records
+    from privdistill.report import render_broken, render_release, render_report
+
+    found = read_records(target)
     if json:
-        show_json(records.as_dict())
-    elif records.is_bundle and records.decision is not None:
-        show(render_decision(records.decision), render_claim(records.claim))
+        show_json(found.as_dict())
+    elif found.claim is None:
+        show(render_broken(f"{'bundle' if found.is_bundle else 'run'} {target.resolve().name}", found.checks))
+    elif found.is_bundle and found.decision is not None:
+        show(render_release(found.claim, found.decision, found.checks))
     else:
-        show(render_report(records.claim, records.decision, records.audit))
+        show(render_report(found.claim, found.decision, found.audit, checks=found.checks, outdated=found.outdated))
+    raise typer.Exit(0 if found.claim is not None else 10)

@@ -4,6 +4,7 @@ It does not know GitHub's interface; it keeps to the size that a step summary ma
 """
 
 from privdistill.policy.decision import Decision, RuleResult
+from privdistill.report.decision import asked
 from privdistill.report.plain import markdown
 
 __all__ = ["MAX_BYTES", "render_summary"]
@@ -47,5 +48,5 @@ def render_summary(decision: Decision) -> str:
 
 def _row(decision: Decision, result: RuleResult) -> str:
     state = "waived" if result.id in decision.waived else result.status
-    cells = (result.id, result.level, state, result.requirement, result.finding)
+    cells = (result.id, result.level, state, asked(result.requirement), result.finding)
     return "| " + " | ".join(markdown(cell) for cell in cells) + " |"

@@ -199,7 +199,7 @@ def test_a_claim_that_says_two_things_is_refused(run: Run, tmp_path: Path) -> No
 def test_an_existing_folder_is_refused(run: Run, tmp_path: Path) -> None:
     assemble(run.candidate(), tmp_path / "bundle")
     before = contents(tmp_path / "bundle")
-    with pytest.raises(RefusedError, match="never changed"):
+    with pytest.raises(RunError, match="never changed"):
         assemble(run.candidate(), tmp_path / "bundle")
     assert contents(tmp_path / "bundle") == before
 
@@ -213,7 +213,7 @@ def test_anything_at_the_target_is_refused(run: Run, tmp_path: Path, kind: str) 
         out.write_text("")
     else:
         out.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(RefusedError):
+    with pytest.raises(RunError, match="never changed"):
         assemble(run.candidate(), out)
 
 
@@ -342,12 +342,12 @@ def test_the_second_of_two_at_the_same_moment_is_refused(tmp_path: Path) -> None
         (tmp_path / "bundle").mkdir()
         (tmp_path / "bundle" / "x").write_text("theirs")
 
-    with pytest.raises(RefusedError):
+    with pytest.raises(RunError):
         publish_module.publish({"a": b"mine"}, tmp_path / "bundle", race)
     assert contents(tmp_path / "bundle") == {"x": b"theirs"}
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    with pytest.raises(RefusedError, match="same moment"):
+    with pytest.raises(RunError, match="same moment"):
         publish_module._rename(hidden, tmp_path / "bundle")
 
 

@@ -184,6 +184,23 @@ def test_no_folder_is_a_usage_error(tmp_path: Path) -> None:
             verify(tmp_path / name)
 
 
+def test_a_folder_that_is_something_else_is_a_usage_error(bundle: Path, tmp_path: Path) -> None:
+    """CI can tell a mistyped path from a bundle that is damaged, or lacks its sums or its claim."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="a folder without a bundle"):
+        verify(tmp_path / "empty")
+    (tmp_path / "some").mkdir()
+    for name in ("run.json", "decision.json"):
+        (tmp_path / "some" / name).write_text("{}")
+    with pytest.raises(RunError, match=r"found a run, not a bundle.*privdistill release makes one"):
+        verify(tmp_path / "some")
+    for name in (layout.SUMS, layout.CLAIM):
+        content = (bundle / name).read_bytes()
+        (bundle / name).unlink()
+        assert failed(verify(bundle)) == {"layout"}
+        (bundle / name).write_bytes(content)
+
+
 # -- forgeries with mended checksums
 
 

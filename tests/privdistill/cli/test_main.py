@@ -232,3 +232,16 @@ def _raising(error: BaseException) -> Callable:
         raise error
 
     return function
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["plan", "generate --config absent", "audit absent", "gate absent", "release absent --out b", "verify absent",
+     "run absent.csv --epsilon 8 --policy absent", "evaluate absent --test absent.csv", "report absent",
+     "ledger show --ledger absent", "policy show absent", "policy test absent"],
+)  # fmt: skip
+def test_an_error_leaves_stdout_empty_with_json_too(cli: Callable, in_folder: Path, command: str) -> None:
+    ended = cli(*command.split(), "--json")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1

@@ -8,9 +8,11 @@ from types import ModuleType
 import pytest
 
 from audits.findings import AuditReport, Finding, Inputs, SideCount
+from privdistill.config import RunConfig
 from privdistill.policy.decision import Decision, PolicyId, RuleResult
 from privdistill.policy.facts import Digests
 from privdistill.report import Verification, VerifiedItem, render_evaluation
+from privdistill.runs import RunDirectory
 from tests.privdistill.report.test_evaluation import evaluation
 
 _SHA = "0" * 64
@@ -74,11 +76,24 @@ def audit_report(verdict: str) -> AuditReport:
 def test_audit_ends_with_its_verdict(
     cli: Callable, pipeline: ModuleType, in_folder: Path, verdict: str, code: int
 ) -> None:
-    pipeline.audit = lambda run, *, encoder=None, progress=None: audit_report(verdict)
+    report = audit_report(verdict)
+    pipeline.audit = lambda run, *, encoder=None, progress=None: report
+    config = RunConfig.model_validate({"source": {"path": "x.csv", "unit": "patient", "contribution_bound": 3}})
+    run, manifest = RunDirectory.begin(in_folder / "r", config=config, ledger="l", source_id="s")
+    run.write_manifest(manifest)
     ended = cli("audit", "r")
     assert ended.code == code
     assert ended.out.startswith(f"AUDIT {verdict.upper()}")
-    assert "next:" in ended.err
+    if verdict == "pass":
+        assert ended.err == "next: privdistill release r --policy public --out BUNDLE\n"
+    else:
+        assert "privdistill release" not in ended.err
+        assert "nothing is retried" in ended.err
+        assert "a new run costs budget again" in ended.err
+        assert {"fail": "checks explain PD201", "inconclusive": "a larger corpus"}[verdict] in ended.err
+    assert "unit record" in ended.out
+    report = report.model_copy(update={"inputs": report.inputs.model_copy(update={"privacy_unit": "unit"})})
+    assert "; unit patient\n" in cli("audit", "r").out
     ended = cli("audit", "r", "--json", "-q")
     assert (ended.code, ended.err) == (code, "")
     assert json.loads(ended.out)["schema"] == "privdistill.audit/v1"
@@ -175,16 +190,14 @@ def test_ledger_show_lists_sources(cli: Callable, in_folder: Path) -> None:
     assert (source["name"], source["epsilon"], source["attempts"]) == ("ward", 0.0, 0)
 
 
-def test_report_of_a_bundle_reads_its_records_and_nothing_private(
-    cli: Callable, in_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_of_what_is_no_bundle(cli: Callable, in_folder: Path) -> None:
     bundle = in_folder / "bundle"
     bundle.mkdir()
-    (bundle / "SHA256SUMS").write_text("")
     ended = cli("report", "bundle")
     assert ended.code == 2
-    assert "no claim.json" in ended.err
+    assert "not a run directory" in ended.err
+    (bundle / "SHA256SUMS").write_text("")
     (bundle / "claim.json").write_text("{}")
     ended = cli("report", "bundle")
-    assert ended.code == 2
-    assert "does not follow its schema" in ended.err
+    assert ended.code == 10
+    assert "layout" in ended.out

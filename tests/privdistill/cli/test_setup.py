@@ -41,12 +41,18 @@ def test_init_adds_one_line_to_gitignore(cli: Callable, in_folder: Path, before:
 
 
 def test_init_into_another_folder(cli: Callable, in_folder: Path) -> None:
-    assert cli("init", "new/place").code == 0
-    assert (in_folder / "new" / "place" / "privdistill.yaml").is_file()
+    assert cli("init", "new").code == 0
+    assert (in_folder / "new" / "privdistill.yaml").is_file()
+    ended = cli("init", "absent/place")
+    assert ended.code == 2
+    assert "there is no folder absent" in ended.err
+    assert not (in_folder / "absent").exists()
 
 
 def test_init_where_nothing_can_be_written(cli: Callable, in_folder: Path) -> None:
     (in_folder / "file").write_text("")
+    ended = cli("init", "file")
+    assert (ended.code, ended.err) == (2, "error: file is a file; name the folder to write privdistill.yaml to\n")
     ended = cli("init", "file/below")
     assert ended.code == 2
     assert ended.err.count("\n") == 1

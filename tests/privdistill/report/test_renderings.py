@@ -20,6 +20,7 @@ from privdistill.report import (
     render_report,
     verdict_line,
 )
+from privdistill.report.decision import asked
 from tests.privdistill.policy.conftest import Change, ask, honest, shipped
 
 HOSTILE = "\x1b[2J\n# ALLOWED <script>alert(1)</script> | x | \u202e---\n"
@@ -91,7 +92,7 @@ def test_a_policy_is_explained_rule_by_rule(name: str) -> None:
     assert text.startswith(f"POLICY {name}@{loaded.sha256[:8]}")
     for rule in loaded.policy.rules:
         assert f"  {rule.id} (" in text
-        assert rule.requirement in text
+        assert asked(rule.requirement) in text
     assert "claim-coherent: " in text
     assert max(map(len, text.splitlines())) < 160
 

@@ -70,12 +70,12 @@ def test_the_exit_code_never_depends_on_the_format(
 ) -> None:
     run = request.getfixturevalue(state)
     ended = cli("gate", run, "--policy", "internal", "--format", form)
-    assert (ended.code, ended.err) == (code, "")
-    filed = cli("gate", run, "--policy", "internal", "--format", form, "--output", "out/report")
+    assert (ended.code, ended.err) == (code, f"next: privdistill audit {run}\n" if state == "open_" else "")
+    filed = cli("gate", run, "--policy", "internal", "--format", form, "--output", "report")
     assert filed.code == code
     assert filed.out.splitlines()[0] == cli("gate", run, "--policy", "internal").out.splitlines()[0]
     if form not in ("json", "junit"):  # those two carry the moment of the decision
-        assert Path("out/report").read_text().splitlines()[0] == ended.out.splitlines()[0]
+        assert Path("report").read_text().splitlines()[0] == ended.out.splitlines()[0]
 
 
 def test_several_reports_at_once(cli: Callable, run: Path) -> None:
@@ -97,7 +97,10 @@ def test_several_reports_at_once(cli: Callable, run: Path) -> None:
         (("--format", "html"), "--format"),
         (("--fail-on", "never"), "--fail-on"),
         (("--output", "x", "--output", "json=x"), "own"),
-        (("--output", "run/run.json/x"), "cannot be written"),
+        (("--output", "run/run.json/x"), "no folder"),
+        (("--output", "run"), "cannot be written"),
+        (("--output", "sarif=absent/gate.sarif"), "there is no folder absent"),
+        (("--output", "sarfi=gate.sarif"), "text, json, junit, sarif, github, markdown, found 'sarfi'"),
         (("--waivers", "absent.yaml"), "no waivers"),
     ],
 )
@@ -105,6 +108,24 @@ def test_what_makes_no_sense_is_a_usage_error(cli: Callable, run: Path, argument
     ended = cli("gate", run, "--policy", "internal", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
+
+
+def test_a_refused_output_leaves_nothing_behind(cli: Callable, run: Path) -> None:
+    before = sorted(path for path in run.parent.rglob("*"))
+    for output in ("sarfi=gate.sarif", "sarif=absent/gate.sarif"):
+        assert cli("gate", run, "--policy", "internal", "--output", output).code == 2
+    assert sorted(path for path in run.parent.rglob("*")) == before
+    assert cli("gate", run, "--policy", "internal", "--output", "./sarfi=gate.sarif").code == 0
+    assert Path("sarfi=gate.sarif").is_file()
+
+
+def test_a_release_without_an_audit_names_the_next_step(cli: Callable, open_: Path) -> None:
+    ended = cli("release", open_, "--policy", "internal", "--out", "bundle")
+    assert (ended.code, ended.err) == (3, f"next: privdistill audit {open_}\n")
+    assert cli("release", open_, "--out", "bundle", "-q").err == ""
+    assert "audit-verdict" in ended.out
+    line = next(line for line in ended.out.splitlines() if "audit-verdict" in line)
+    assert line.endswith("(required under every policy)")
 
 
 def test_a_report_is_there_also_when_the_answer_is_no(cli: Callable, denied: Path) -> None:
@@ -168,14 +189,16 @@ def test_the_gate_decides_about_a_bundle_as_of_now(
 
 
 def test_a_bundle_that_was_edited_is_refused_and_reports_are_for_their_owner(cli: Callable, run: Path) -> None:
-    assert cli("gate", run, "--policy", "internal", "--output", "json=new/decision.json").code == 0
-    assert Path("new/decision.json").stat().st_mode & 0o077 == 0
+    assert cli("gate", run, "--policy", "internal", "--output", "json=decision.json").code == 0
+    assert Path("decision.json").stat().st_mode & 0o077 == 0
     assert cli("release", run, "--policy", "internal", "--out", "bundle").code == 0
     assert cli("gate", "bundle", "--policy", "internal").code == 0
     edit(Path("bundle/claim.json"), lambda d: d.update(epsilon=1.0))
     ended = cli("gate", "bundle", "--policy", "internal")
     assert ended.code == 10
-    assert "does not verify" in ended.out
+    assert ended.out.splitlines()[1:] == ["  fail  the bundle does not verify (checksums); see privdistill verify"]
+    complete = json.loads(cli("gate", "bundle", "--policy", "internal", "--format", "json").out)
+    assert len(complete["rules"]) > 15
 
 
 def mend(bundle: Path) -> None:

@@ -1,4 +1,4 @@
-"""A release happens once, complete, and for exactly what was decided; otherwise exit code 10 and a sentence."""
+"""A release happens once, complete, and for exactly what was decided; otherwise a sentence and exit code 10 or 2."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_onto_what_exists(cli: Callable, run: Path) -> None:
     for make in (Path.mkdir, Path.touch):
         make(Path("there"))
         code, said = release(cli, run, "there")
-        assert code == 10
+        assert code == 2
         assert "a bundle is never changed" in said
         Path("there").rename(f"was-{make.__name__}")
     assert release(cli, run, "there")[0] == 0, "a refusal is no release"
@@ -44,7 +44,7 @@ def test_onto_what_exists(cli: Callable, run: Path) -> None:
 def test_run_looks_at_the_target_before_it_spends_anything(cli: Callable, toy_csv: Path, in_folder: Path) -> None:
     Path("there").mkdir()
     ended = cli("run", toy_csv, "--epsilon", "8", "--label-column", "label", "--out", "there", "--run", "run")
-    assert ended.code == 10
+    assert ended.code == 2
     assert "never changed" in ended.err
     assert not Path("run").exists()
 

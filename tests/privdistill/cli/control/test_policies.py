@@ -9,6 +9,7 @@ import pytest
 from privdistill.policy import shipped_policies
 from privdistill.policy.load import load_policy
 from tests.conftest import ROOT
+from tests.privdistill.cli.control.runs import build_run
 
 CASES = ROOT / "policies" / "cases"
 
@@ -71,6 +72,22 @@ def test_testing_nothing_is_no_success(cli: Callable, in_folder: Path) -> None:
     (in_folder / "empty").mkdir()
     assert cli("policy", "test", "empty").code == 2
     assert cli("policy", "test", "absent").code == 2
+
+
+def test_the_name_of_a_policy_is_no_file_of_cases(cli: Callable, in_folder: Path) -> None:
+    ended = cli("policy", "test", "public")
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected a file of cases or a folder of them, found the name of a policy, 'public'" in ended.err
+
+
+def test_a_wildcard_is_said_in_words(cli: Callable, in_folder: Path) -> None:
+    assert "one of *" not in cli("policy", "explain", "public").out
+    assert "not single records" in cli("policy", "explain", "public").out
+    run = build_run(in_folder / "run")
+    for form in ("text", "markdown"):
+        text = cli("gate", run, "--format", form).out
+        assert "one of *" not in text.replace("\\", "")
+        assert "not single records" in text
 
 
 def test_the_reference_is_made_from_the_code(cli: Callable, in_folder: Path) -> None:
