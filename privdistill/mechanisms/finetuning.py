@@ -35,10 +35,10 @@ from privdistill.models.interface import TunableModel
 __all__ = ["TailLoss", "make_sequences", "release_adapter"]
 
 
-_COPIES = 1.3
-"""Gradients of all parameters, and room for those of one parameter to be gathered by unit."""
-_GHOSTLY_COPIES = 12
-"""Trained numbers, a copy of them, their sum, its noise, and what Adam and a checkpoint keep of them."""
+_COPIES = 1.4
+"""Gradients of all parameters, room for those of one to be gathered by unit, and a sum in double precision."""
+_GHOSTLY_COPIES = 14
+"""Trained numbers, a copy of them, their sums in double precision, noise, and what Adam and a checkpoint keep."""
 
 
 class _Kept(NamedTuple):
