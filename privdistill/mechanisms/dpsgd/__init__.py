@@ -13,6 +13,7 @@ double precision. It remains floating-point noise, weaker than the integers of `
 It does not know what is trained, epsilon, delta or who is charged: the caller charges before it calls.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -161,7 +162,8 @@ def train_privately(
             and units of one record.
 
     Raises:
-        MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
+        MechanismError: a trained parameter saw no gradient, a sum exceeds what its units are clipped to, or the noise
+            is not what it is said to be.
     """
     watched = _watched(module, ghost)
     try:
@@ -173,6 +175,7 @@ def train_privately(
         )
         for step in range(schedule.steps):
             drawn = [spans[i] for i in poisson_sample(len(spans), schedule.sample_rate)]
+            optimizer.most = schedule.max_grad_norm * len(drawn)
             parts = list(passes(drawn) if passes else _passes(drawn, schedule.records_per_pass)) or [[]]
             for part in parts:
                 optimizer.zero_grad(set_to_none=True)
@@ -266,8 +269,16 @@ def _optimizer(
     return optimizer
 
 
+def _require_clipped(optimizer: Any, bound: float) -> None:
+    """Stop before noise is added to a sum that is longer than its units may make it: they were not clipped, or more."""
+    squares = sum(float(parameter.summed_grad.double().square().sum()) for parameter in optimizer.params)
+    if not math.sqrt(squares) <= bound:  # a NaN is no bound either
+        raise MechanismError("a sum of gradients exceeds what its units are clipped to; nothing is released")
+
+
 def _add_noise(optimizer: Any, deviation: float) -> None:
     """Noise every cell of every summed gradient; the clean sum is dropped as soon as it is noised."""
+    _require_clipped(optimizer, optimizer.most)
     squares, cells = 0.0, 0
     for parameter in optimizer.params:
         clean = parameter.summed_grad.double()
