@@ -29,6 +29,7 @@ from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
 from privdistill.mechanisms.dpsgd.ghost import is_cheaper
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
+from privdistill.models.adaptation.locality import require_local
 from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
@@ -187,6 +188,7 @@ def release_adapter(
 
     Raises:
         PrivacyError: another model than the declared one, units too large for one pass, or a shortlist of no meaning.
+        AssetError: the model cannot be cut, or computes records together.
         ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
@@ -209,6 +211,7 @@ def release_adapter(
         records_per_pass=ROWS,
     )
     tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
+    require_local(tail)
     matrices = tail.matrices
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     head = Head.of(tail.head, tail.head_bias, shortlist)
