@@ -121,11 +121,15 @@ class _Runs:
     def end(self, child: int) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code in (0, -signal.SIGKILL), (self.folder / "said").read_text()
-        self.resume = code != 0 and self.charged(self.paths[-1])
+        # Killed between its last entry and the last word of its manifest, a run is closed: charged, not gone on with.
+        self.resume = (
+            code != 0 and self.noted(self.paths[-1], "reserved") and not self.noted(self.paths[-1], "committed")
+        )
 
-    def charged(self, path: Path) -> bool:
+    def noted(self, path: Path, kind: str) -> bool:
+        """Whether the ledger has such an entry of a run."""
         found = RunDirectory(path).id if (path / "run.json").exists() else None
-        return any(one.kind == "reserved" and one.run_id == found for one in Ledger(self.book).entries())
+        return any(one.kind == kind and one.run_id == found for one in Ledger(self.book).entries())
 
     def persisted(self) -> int:
         private = self.paths[-1] / "private"
@@ -134,7 +138,7 @@ class _Runs:
 
     def accounts(self, path: Path) -> tuple[object, ...]:
         """What was claimed, reserved, drawn, persisted, and every entry but those of going on."""
-        run, book = RunDirectory.open(path), Ledger(self.book)
+        run, book = RunDirectory(path), Ledger(self.book)
         claim = read_claim(run)
         mine = [one for one in book.entries() if one.run_id == claim.run_id]
         (reserved,) = [one.body for one in mine if one.kind == "reserved"]
@@ -169,7 +173,7 @@ def test_twenty_kills_leave_the_accounts_of_runs_that_were_left_alone(spec: RunC
     if killed.resume:
         killed.end(killed.start())
     assert places["charged"] >= 3, places
-    complete = [one for one in killed.paths if (one / "run.json").exists() and killed.charged(one)]
+    complete = [one for one in killed.paths if (one / "run.json").exists() and killed.noted(one, "reserved")]
     for path in complete:
         assert killed.accounts(path) == whole.accounts(whole.paths[0])
     # What the source has lost is what as many runs cost that nobody killed: a kill is neither free nor charged twice.
