@@ -29,16 +29,17 @@ from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
 from privdistill.mechanisms.dpsgd.ghost import is_cheaper
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
+from privdistill.models.adaptation.locality import require_local
 from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
 __all__ = ["TailLoss", "make_sequences", "release_adapter", "require_trainable"]
 
 
-_COPIES = 1.3
-"""Gradients of all parameters, and room for those of one parameter to be gathered by unit."""
-_GHOSTLY_COPIES = 12
-"""Trained numbers, a copy of them, their sum, its noise, and what Adam and a checkpoint keep of them."""
+_COPIES = 1.4
+"""Gradients of all parameters, room for those of one to be gathered by unit, and a sum in double precision."""
+_GHOSTLY_COPIES = 14
+"""Trained numbers, a copy of them, their sums in double precision, noise, and what Adam and a checkpoint keep."""
 
 
 class _Kept(NamedTuple):
@@ -187,6 +188,7 @@ def release_adapter(
 
     Raises:
         PrivacyError: another model than the declared one, units too large for one pass, or a shortlist of no meaning.
+        AssetError: the model cannot be cut, or computes records together.
         ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
@@ -237,7 +239,7 @@ def require_trainable(request: FinetuneRequest, model: TunableModel, contributio
     Raises:
         PrivacyError: another model than the declared one, units too large for one pass, or texts that may be longer
             than the model has positions for.
-        AssetError: the model cannot be cut into lower and upper layers.
+        AssetError: the model cannot be cut into lower and upper layers, or computes records together.
         ConfigError: gradients of one pass do not fit into memory.
     """
     if request.model != model.id:
@@ -254,6 +256,7 @@ def require_trainable(request: FinetuneRequest, model: TunableModel, contributio
             f"{there}; lower --max-tokens, or choose another --model"
         )
     tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
+    require_local(tail)
     matrices = tail.matrices
     cells = sum(matrix.numel() for matrix in matrices.values())
     # A unit of several records is clipped as a whole, which needs its gradient.

@@ -1,8 +1,9 @@
 """DP-SGD: Poisson-sample units, clip each unit's gradient, sum, add noise, step. The engine, for any module and loss.
 
-Abadi et al. 2016 (arXiv:1607.00133), through Opacus: per-record gradients by GradSampleModule, clipping and steps by
-DPOptimizer. The sum is divided by the *expected* batch size, a public number, never by how many were drawn; an empty
-batch is a step of noise alone. A unit of several records is drawn as a whole and its summed gradient is clipped.
+Abadi et al. 2016 (arXiv:1607.00133), through Opacus: per-record gradients by GradSampleModule, steps by DPOptimizer;
+norms and sums are taken more exactly than Opacus does (`clipping`, `ghost`). The sum is divided by the *expected* batch
+size, a public number, never by how many were drawn; an empty batch is a step of noise alone. A unit of several records
+is drawn as a whole and its summed gradient is clipped.
 
 Sampling and noise each read the operating system's randomness, number by number: there is no generator, hence no
 state to seed, to log or to keep in a checkpoint (torch.Generator would be seeded with 32 bits, few enough to try).
@@ -12,6 +13,7 @@ double precision. It remains floating-point noise, weaker than the integers of `
 It does not know what is trained, epsilon, delta or who is charged: the caller charges before it calls.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 
 from privdistill.errors import MechanismError
+from privdistill.mechanisms.dpsgd.clipping import clipped_sums
 from privdistill.mechanisms.dpsgd.ghost import Ghost
 from privdistill.mechanisms.release import FloatArray, IntArray, MechanismRecord
 
@@ -37,7 +40,7 @@ Spans = Sequence[tuple[int, int]]
 
 _CHUNK = 1 << 18
 _MARGIN = 1 - 1e-5
-"""Norms are computed in single precision: clip a little below the bound that the noise is made for."""
+"""Clip a little below the bound that the noise is made for: room for rounding, see `clipping` for how much is used."""
 _FALSE_ALARM = 1e-15
 """Chance that honest noise of one step is taken for none, at either end."""
 
@@ -159,7 +162,8 @@ def train_privately(
             and units of one record.
 
     Raises:
-        MechanismError: a trained parameter saw no gradient, or the noise is not what it is said to be.
+        MechanismError: a trained parameter saw no gradient, a sum exceeds what its units are clipped to, or the noise
+            is not what it is said to be.
     """
     watched = _watched(module, ghost)
     try:
@@ -171,6 +175,7 @@ def train_privately(
         )
         for step in range(schedule.steps):
             drawn = [spans[i] for i in poisson_sample(len(spans), schedule.sample_rate)]
+            optimizer.most = schedule.max_grad_norm * len(drawn)
             parts = list(passes(drawn) if passes else _passes(drawn, schedule.records_per_pass)) or [[]]
             for part in parts:
                 optimizer.zero_grad(set_to_none=True)
@@ -188,7 +193,7 @@ def _watched(module: torch.nn.Module, ghost: bool) -> "_PerUnit | _Ghostly":
 
 
 class _PerUnit:
-    """One gradient per unit, by Opacus' hooks; Opacus' optimizer clips them."""
+    """One gradient per unit, by Opacus' hooks; the optimizer is handed their clipped sum."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         from opacus import GradSampleModule
@@ -196,8 +201,9 @@ class _PerUnit:
         self.module: Any = GradSampleModule(module, loss_reduction="sum")
 
     def backward(self, loss: Loss, spans: Spans, filled: int | None, optimizer: Any) -> None:
-        del optimizer
         _backward(self.module, loss, spans, filled)
+        sums = clipped_sums(optimizer.grad_samples, optimizer.max_grad_norm)
+        optimizer.clip_and_accumulate = partial(_accumulate, optimizer, sums)
 
     def remove_hooks(self) -> None:
         self.module.remove_hooks()
@@ -233,7 +239,10 @@ class _Ghostly:
 def _accumulate(optimizer: Any, sums: Sequence[torch.Tensor]) -> None:
     """Add the clipped sum of one pass to those of the passes before."""
     for parameter, clipped in zip(optimizer.params, sums, strict=True):
-        parameter.summed_grad = clipped if parameter.summed_grad is None else parameter.summed_grad + clipped
+        if parameter.summed_grad is None:
+            parameter.summed_grad = clipped
+        else:
+            parameter.summed_grad += clipped
 
 
 def _losses(module: torch.nn.Module, loss: Loss, records: IntArray) -> torch.Tensor:
@@ -260,8 +269,16 @@ def _optimizer(
     return optimizer
 
 
+def _require_clipped(optimizer: Any, bound: float) -> None:
+    """Stop before noise is added to a sum that is longer than its units may make it: they were not clipped, or more."""
+    squares = sum(float(parameter.summed_grad.double().square().sum()) for parameter in optimizer.params)
+    if not math.sqrt(squares) <= bound:  # a NaN is no bound either
+        raise MechanismError("a sum of gradients exceeds what its units are clipped to; nothing is released")
+
+
 def _add_noise(optimizer: Any, deviation: float) -> None:
     """Noise every cell of every summed gradient; the clean sum is dropped as soon as it is noised."""
+    _require_clipped(optimizer, optimizer.most)
     squares, cells = 0.0, 0
     for parameter in optimizer.params:
         clean = parameter.summed_grad.double()

@@ -8,7 +8,9 @@ second backward pass over scaled losses, as in Opacus' fast gradient clipping, w
 what comes out could exceed the bound that was computed.
 
 The squared norm is a sum of terms that may cancel, so single precision can fall short of it. What it can fall short by
-is added: the bound holds at the price of a gradient that is clipped a little more than it had to be.
+is added: the bound holds at the price of a gradient that is clipped a little more than it had to be. Sums are taken in
+double precision: no record's positions reach further than a hundred times its estimated norm, so 100,000 records in
+passes of 2,048 positions round by less than half of what the engine takes off the bound.
 
 It does not know noise, sampling, what is trained, nor whether any other way would be cheaper: `is_cheaper` is asked by
 the caller.
@@ -67,7 +69,7 @@ class Ghost:
         self._seen.clear()
 
     def clipped_sums(self, records: int, filled: int | None, max_grad_norm: float) -> list[torch.Tensor]:
-        """Sum over the first `records` rows of the last pass of their clipped gradients, one (out, in) a map.
+        """Sum over the first `records` rows of the last pass of their clipped gradients, double, one (out, in) a map.
 
         Unit: one row. Adjacency: add or remove one row.
         Sensitivity: `max_grad_norm` in L2 over all maps together; a row with a number that is not finite adds nothing.
@@ -81,11 +83,11 @@ class Ghost:
             MechanismError: a map saw no slopes, or not one for each row.
         """
         if not records:
-            return [torch.zeros_like(part.weight) for part in self._maps]
+            return [torch.zeros_like(part.weight, dtype=torch.float64) for part in self._maps]
         seen = [self._of(part, records, filled) for part in self._maps]
         squares = torch.stack([_largest_square(*one) for one in seen]).sum(dim=0)  # (B,)
         fine = torch.isfinite(squares)
-        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0).float()  # (B,)
+        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0)  # (B,)
         return [_sum(one, factors, fine) for one in seen]
 
     def _watch(self, part: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -158,8 +160,8 @@ def _rounding(inside: int, outside: int) -> float:
 
 
 def _sum(seen: _Seen, factors: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
-    """(out, in)."""
+    """(out, in), double: in single precision the rows that stay would move by rounding when one comes or goes."""
     keep: Any = fine[:, None, None]
-    slopes = torch.where(keep, seen.slopes, 0.0) * factors[:, None, None]
-    inputs = torch.where(keep, seen.inputs, 0.0)
+    slopes = torch.where(keep, seen.slopes, 0.0) * factors[:, None, None]  # double, as the factors are
+    inputs = torch.where(keep, seen.inputs, 0.0).double()
     return slopes.flatten(0, 1).T @ inputs.flatten(0, 1)

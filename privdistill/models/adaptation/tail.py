@@ -15,17 +15,18 @@ All batches have `ROWS` rows and a length on a public grid, so that a sequence m
 batch mates (see `models.encoder`). It does not know losses, noise, or which sequences are private.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from privdistill.errors import AssetError
+from privdistill.errors import AssetError, PrivdistillError
 from privdistill.models.adaptation.low_rank import LowRank, attach, shared_copy
 
-__all__ = ["GRID", "ROWS", "Tail", "padded_length"]
+__all__ = ["GRID", "ROWS", "Tail", "explained", "padded_length"]
 
 ROWS = 32
 GRID = 8
@@ -37,6 +38,24 @@ _REENTRANT = True
 def padded_length(length: int) -> int:
     """Length of the batch in which a sequence of `length` tokens is computed: a function of that sequence alone."""
     return -(-max(length, 1) // GRID) * GRID
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what an architecture says in its own way when it is cut into an error that says what to do.
+
+    Raises:
+        AssetError: instead of anything that the code of a model raises.
+    """
+    try:
+        yield
+    except PrivdistillError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise AssetError(
+            f"this model cannot be cut into lower and upper layers ({type(error).__name__} when it was tried on public "
+            "tokens): its layers need more than activations; choose another --model, or another recipe"
+        ) from error
 
 
 class Tail:
@@ -52,7 +71,7 @@ class Tail:
             recompute: whether adapted layers are computed once more in the backward pass instead of being kept.
 
         Raises:
-            AssetError: the model has fewer layers, or the two parts do not make up the whole.
+            AssetError: the model has fewer layers, cannot be cut, or the two parts do not make up the whole.
         """
         whole = shared_copy(model).eval()
         for parameter in whole.parameters():
@@ -72,7 +91,8 @@ class Tail:
         self.head: torch.Tensor = head.weight  # (V, H)
         self.head_bias: torch.Tensor | None = getattr(head, "bias", None)  # (V,)
         self.adapters: dict[str, LowRank] = {}
-        self._check(whole)
+        with explained():
+            self._check(whole)
         names = {f"{path}.{i}": upper[i] for i in range(len(upper) - layers, len(upper))}
         self.adapters = attach(names, rank)
         if recompute:

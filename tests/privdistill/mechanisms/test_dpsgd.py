@@ -233,6 +233,28 @@ def test_noise_that_is_off_stops_the_run(monkeypatch: pytest.MonkeyPatch, factor
         trained(LARGE)
 
 
+@pytest.mark.parametrize("ghost", [False, True])
+@pytest.mark.parametrize("bug", ["no clipping", "a unit counts thrice", "a number that is none"])
+def test_a_sum_longer_than_its_units_stops_the_run_before_noise(
+    monkeypatch: pytest.MonkeyPatch, bug: str, ghost: bool
+) -> None:
+    """Nothing is drawn and nothing is handed to who persists steps."""
+    real = dpsgd._accumulate
+    factor = {"no clipping": 1e4, "a unit counts thrice": 3.0, "a number that is none": float("nan")}[bug]
+    monkeypatch.setattr(dpsgd, "_accumulate", lambda opt, sums: real(opt, [factor * one for one in sums]))
+    monkeypatch.setattr(dpsgd, "gaussians", lambda count: pytest.fail("noise was drawn"))
+    with pytest.raises(MechanismError, match="exceeds what its units are clipped to"):
+        train_privately(
+            torch.nn.Linear(WIDTH, 1, bias=False),
+            lambda module, where: 100 * module(torch.ones(len(where), 1, WIDTH)).sum(dim=(1, 2)),
+            [(0, 1), (1, 2)],
+            Schedule(1.0, 1.0, 1, BOUND, 2.0),
+            make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+            after_step=lambda step: pytest.fail("a step was persisted"),
+            ghost=ghost,
+        )
+
+
 def test_a_gradient_that_is_not_one_for_each_record_stops_the_run() -> None:
     """A layer that folds records and positions into one dimension: Opacus would take each position for a record."""
 
