@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from privdistill.accounting.budget import Sampling
-from privdistill.errors import ConfigError, MechanismError, PrivacyError, RunError
+from privdistill.errors import MechanismError, RunError
 from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import token_sequence
 from privdistill.mechanisms import dpsgd, finetuning
 from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.dpsgd import clip_and_sum
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter, require_trainable
+from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, FinetuneRequest, MechanismRecord, PrivateUnits, Release
 from privdistill.models.adaptation.tail import ROWS, Tail
@@ -295,40 +295,6 @@ def test_whole_weights_are_trained_charged_and_released(folder: Path) -> None:
     assert {name: matrix.shape for name, matrix in release.payload.items()} == shapes
     assert charged[0].dimension == charged[0].steps * sum(shape.numel() for shape in shapes.values())
     assert all(np.abs(matrix).min() > 0 for matrix in release.payload.values()), "every cell is noised"
-
-
-def test_gradients_that_do_not_fit_are_refused_before_any_charge(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", lambda name: 1)
-    with pytest.raises(ConfigError, match="--tuned-layers"):
-        train(folder, charge=lambda record: pytest.fail("charged"))
-
-
-def test_another_model_and_units_too_large_for_one_pass_are_refused(folder: Path) -> None:
-    with pytest.raises(PrivacyError, match="train the declared one"):
-        train(folder, request=replace(REQUEST, model="another"))
-    with pytest.raises(PrivacyError, match="lower --contribution-bound"):
-        train(folder, units=corpus(ROWS + 1, ROWS + 1))
-
-
-@pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
-def test_texts_that_may_not_fit_into_the_positions_are_refused_whatever_the_corpus(family: str, folder: Path) -> None:
-    """Else whether a run ends would depend on the longest record."""
-    few = corpus(4)  # short records, all of them
-    network, charged = make_network(family), (lambda record: pytest.fail("charged"))
-    with pytest.raises(PrivacyError, match="this model has 64; lower --max-tokens"):
-        train(folder, units=few, request=replace(REQUEST, max_tokens=80), network=network, charge=charged)
-
-
-def test_looking_ahead_leaves_the_model_as_it_was() -> None:
-    model = ToyModel(make_network("llama"))
-    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
-    for _ in range(2):
-        tail, ghost = require_trainable(REQUEST, model, 1)
-        assert not ghost
-        assert len(tail.matrices) > 0
-    after = model.network.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 # ------------------------------------------------------------------------------------------------- kill and continue
