@@ -5,7 +5,6 @@ Self-BLEU is exact: every other text is a reference. It does not know which corp
 """
 
 import math
-import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,19 +14,14 @@ import numpy.typing as npt
 
 from audits.findings import Estimate
 from privdistill.evaluation.intervals import seen_on_none
+from privdistill.features.words import words_and_marks
 
-__all__ = ["distinct", "self_bleu", "vendi", "words_of"]
+__all__ = ["distinct", "self_bleu", "vendi"]
 
-_WORD = re.compile(r"\w+|[^\w\s]")
 _ORDERS = (1, 2, 3, 4)
 _SETS = 24
 _LEAST = 0.1
 """Matches that an order without any counts for (smoothing by epsilon, Chen and Cherry 2014, method 1)."""
-
-
-def words_of(text: str) -> list[str]:
-    """Case-folded words and marks."""
-    return _WORD.findall(text.casefold())
 
 
 def distinct(texts: Sequence[str], order: int, words: int, rng: np.random.Generator) -> Estimate | None:
@@ -37,7 +31,7 @@ def distinct(texts: Sequence[str], order: int, words: int, rng: np.random.Genera
     would be. Sets that are most of the corpus are all alike and would say nothing of it, so the answer is None where a
     set would be more than half of the words.
     """
-    rows = [words_of(text) for text in texts]
+    rows = [words_and_marks(text) for text in texts]
     if words < order or sum(map(len, rows)) < 2 * words:
         return None
     shares = []
@@ -65,7 +59,7 @@ def self_bleu(texts: Sequence[str]) -> Estimate | None:
     each n-gram, so the whole takes one pass instead of comparing all pairs. A text of fewer than four words is scored
     up to its own length.
     """
-    rows = [words_of(text) or [""] for text in texts]
+    rows = [words_and_marks(text) or [""] for text in texts]
     if len(rows) < 2:
         return None
     counted = [[_grams(row, order) for row in rows] for order in _ORDERS]

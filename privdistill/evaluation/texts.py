@@ -10,12 +10,13 @@ from functools import partial
 import numpy as np
 
 from audits.findings import Estimate
-from privdistill.evaluation.diversity import distinct, self_bleu, vendi, words_of
+from privdistill.evaluation.diversity import distinct, self_bleu, vendi
 from privdistill.evaluation.fidelity import form_of, length_distance, near_duplicate_share, samples_apart
 from privdistill.evaluation.fluency import CharacterModel, bits_per_character
 from privdistill.evaluation.intervals import half_sampled, wilson
 from privdistill.evaluation.schema import Closeness, Measure, Variety
 from privdistill.evaluation.subsets import Sample
+from privdistill.features.words import words_and_marks
 
 __all__ = ["closeness", "variety"]
 
@@ -74,7 +75,9 @@ def variety(
         if found is not None:
             yield Variety(measure=measure, synthetic=found, real=None if real is None else of(real))
 
-    words = min(_WORDS, *(sum(len(words_of(t)) for t in one.texts) // 2 for one in (made, real) if one is not None))
+    words = min(
+        _WORDS, *(sum(len(words_and_marks(t)) for t in one.texts) // 2 for one in (made, real) if one is not None)
+    )
     for order in (1, 2, 3):
         name = f"distinct {order}-grams in {words} words"
         yield from both(name, partial(_distinct, order=order, words=words, rng=rng))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from privdistill.features.words import TERM
 from privdistill.mechanisms.release import FloatArray
 
 __all__ = ["StudentWeights", "pool_weights", "word_features"]
@@ -36,8 +37,8 @@ def word_features(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
-        return TfidfVectorizer(ngram_range=(1, 2)).fit_transform(texts).tocsr()
-    except ValueError:  # not one word of two letters
+        return TfidfVectorizer(ngram_range=(1, 2), token_pattern=TERM).fit_transform(texts).tocsr()
+    except ValueError:  # not one word
         return csr_matrix((len(texts), 0))
 
 

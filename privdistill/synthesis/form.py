@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 
 from privdistill.features.fields import divided
+from privdistill.features.words import UNSPACED
 
 __all__ = ["SENTENCE_END", "ends_whole", "has_preamble", "tidy"]
 
 SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*$")
 _INNER_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]]*")
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Letters of scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _PREAMBLE = re.compile(
     r"^\W*(here('s| is| are)\b.{0,40}\b(review|question|example|text|list|sentence|message|some|one|the|a)\b"
     r"|sure\b|certainly\b|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)"

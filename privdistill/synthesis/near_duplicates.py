@@ -3,18 +3,18 @@
 It looks at synthetic text only. The examiner has its own, separate notion, on purpose.
 """
 
-import re
 from collections import defaultdict
+
+from privdistill.features.words import words_and_marks, words_of
 
 __all__ = ["NearDuplicates", "near_duplicate_share", "shingles"]
 
 _WORDS = 5
-_WORD = re.compile(r"\w+|[^\w\s]+")
 
 
 def shingles(text: str) -> frozenset[tuple[str, ...]]:
-    """Sets of five successive words, case folded; a shorter text is one shingle."""
-    words = re.findall(r"\w+", text.casefold()) or _WORD.findall(text)
+    """Sets of five successive words (letters, in scripts without spaces), case folded; a shorter text is one."""
+    words = words_of(text) or words_and_marks(text)
     if len(words) <= _WORDS:
         return frozenset([tuple(words)])
     return frozenset(tuple(words[i : i + _WORDS]) for i in range(len(words) - _WORDS + 1))

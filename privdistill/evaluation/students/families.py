@@ -16,6 +16,7 @@ import numpy.typing as npt
 from privdistill.evaluation.scores import accuracy, confusion, truth
 from privdistill.evaluation.students.student import Student
 from privdistill.evaluation.subsets import Sample
+from privdistill.features.words import TERM
 
 __all__ = ["STUDENTS", "Scores", "majority_score", "train_and_test"]
 
@@ -74,7 +75,7 @@ def _linear_on_words(texts: list[str], labels: Sequence[str]) -> Callable[[list[
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
-    return _fitted(make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), _regression()), texts, labels)
+    return _fitted(make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern=TERM), _regression()), texts, labels)
 
 
 @cache

@@ -4,7 +4,6 @@ Both have a fixed recipe and a fixed seed of their own, without a look at test r
 forked, so that nobody else's generator is touched. It does not know where texts come from.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -16,11 +15,11 @@ import torch
 
 from privdistill.errors import AssetError
 from privdistill.evaluation.students.student import Student
+from privdistill.features.words import words_and_marks
 
 __all__ = ["finetuned", "train_small_transformer"]
 
 _SEED = 0
-_WORD = re.compile(r"\w+|[^\w\s]")
 _VOCABULARY, _LENGTH, _WIDTH, _HEADS, _LAYERS = 8000, 64, 64, 4, 2
 _BATCH, _EPOCHS, _STEPS = 64, 10, (300, 1200)
 _RATE, _DECAY, _WARM = 2e-3, 0.05, 0.1
@@ -56,13 +55,13 @@ class _SmallTransformer(torch.nn.Module):
 
 def train_small_transformer(texts: Sequence[str], labels: Sequence[str], steps: int | None = None) -> Ask:
     """Train on texts and labels; about 10 passes, between 300 and 1,200 steps of 64 texts, unless `steps` are given."""
-    counts = Counter(word for text in texts for word in _words(text))
+    counts = Counter(word for text in texts for word in words_and_marks(text))
     index = {word: i + 2 for i, (word, n) in enumerate(counts.most_common(_VOCABULARY)) if n > 1}
     names = sorted(set(labels))
     steps = int(np.clip(_EPOCHS * len(texts) // _BATCH, *_STEPS)) if steps is None else steps
 
     def ids(some: Sequence[str]) -> torch.Tensor:
-        rows = [[index.get(word, 1) for word in _words(text)[:_LENGTH]] or [1] for text in some]
+        rows = [[index.get(word, 1) for word in words_and_marks(text)[:_LENGTH]] or [1] for text in some]
         table = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)  # (n, T)
         for row, one in zip(table, rows, strict=True):
             row[: len(one)] = torch.tensor(one)
@@ -166,7 +165,3 @@ def _answer(scores: Callable[[Sequence[str]], torch.Tensor], texts: Sequence[str
 def _targets(labels: Sequence[str], names: Sequence[str]) -> torch.Tensor:
     index = {name: k for k, name in enumerate(names)}
     return torch.tensor([index[label] for label in labels])
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privdistill.evaluation.diversity import distinct, self_bleu, vendi, words_of
+from privdistill.evaluation.diversity import distinct, self_bleu, vendi
+from privdistill.features.words import words_and_marks
 from tests.conftest import toy_rows
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join), min_size=2, max_size=12)
@@ -34,7 +35,7 @@ def naive_bleu(hypothesis: list[str], references: list[list[str]]) -> float:
 
 @given(TEXTS)
 def test_self_bleu_in_one_pass_is_that_of_all_pairs(texts: list[str]) -> None:
-    rows = [words_of(text) for text in texts]
+    rows = [words_and_marks(text) for text in texts]
     expected = [naive_bleu(row, rows[:i] + rows[i + 1 :]) for i, row in enumerate(rows)]
     found = self_bleu(texts)
     assert found is not None
@@ -68,7 +69,7 @@ def test_distinct_counts_at_one_number_of_words() -> None:
 
 def test_sets_of_a_small_corpus_differ_and_so_do_the_ends() -> None:
     rng, texts = np.random.default_rng(0), [text for text, _ in toy_rows(12, seed=0)]
-    total = sum(len(words_of(text)) for text in texts)
+    total = sum(len(words_and_marks(text)) for text in texts)
     half = distinct(texts, 2, total // 2, rng)
     assert half is not None
     assert half.low < half.value < half.high

@@ -25,6 +25,13 @@ def test_case_and_punctuation_do_not_make_a_text_new() -> None:
     assert index.add("Completely different words stand in this other sentence.")
 
 
+def test_scripts_without_spaces_have_near_duplicates_too() -> None:
+    index = NearDuplicates()
+    assert index.add("この映画は心に残る静かな物語で、何度も見たくなる。")
+    assert not index.add("この映画は心に残る静かな物語で、何度でも見たくなる。")
+    assert index.add("音楽が大きすぎて、話の筋がまったく分からなかった。")
+
+
 def test_share_counts_later_copies_only() -> None:
     assert near_duplicate_share(["one two three", "one two three", "four five six", "seven"]) == 0.25
     assert near_duplicate_share([]) == 0.0
