@@ -28,7 +28,16 @@ from privdistill.accounting.ledger.export import export_lines
 from privdistill.accounting.ledger.identity import Fingerprints, Identity
 from privdistill.accounting.ledger.keyring import Keyring, key_check
 from privdistill.accounting.ledger.replay import replay
-from privdistill.accounting.ledger.standing import Source, Standing, Total, linked, opened, run_loss, standing
+from privdistill.accounting.ledger.standing import (
+    Remaining,
+    Source,
+    Standing,
+    Total,
+    linked,
+    opened,
+    run_loss,
+    standing,
+)
 from privdistill.accounting.ledger.storage import Storage
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import MechanismRecord, Reservation
@@ -271,14 +280,11 @@ class Ledger:
         with self._storage.reading() as db:
             return standing(db, linked(db, source_id)).total()
 
-    def remaining(self, source_id: str, *, delta: float) -> tuple[Cap, float]:
-        """The strictest cap on a source, and the largest mu of one more full-batch run at `delta` under every cap."""
+    def remaining(self, source_id: str, *, delta: float) -> Remaining:
+        """What one more full-batch run at `delta` may take under every cap on a source."""
         with self._storage.reading() as db:
             group = linked(db, source_id)
-            loss, caps = standing(db, group).loss, _caps(opened(db), group)
-        rooms = [(loss.room(cap, added_delta=_ADDED * delta), cap) for cap in caps]
-        mu, cap = min(rooms, key=lambda room: room[0])
-        return cap, mu
+            return Remaining.of(standing(db, group).loss, _caps(opened(db), group), added_delta=_ADDED * delta)
 
     def entries(self, source_id: str | None = None) -> tuple[Entry, ...]:
         """All entries, or those of one source, oldest first."""

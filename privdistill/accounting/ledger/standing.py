@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from privdistill.accounting.accountant import Event
+from privdistill.accounting.accountant import Event, gaussian_epsilon
 from privdistill.accounting.budget import Budget
 from privdistill.accounting.filter import Cap, Loss
 from privdistill.accounting.ledger.chain import Entry, last, select
 from privdistill.errors import MechanismError
 from privdistill.mechanisms.release import Reservation
 
-__all__ = ["Source", "Standing", "Total", "linked", "noised", "opened", "run_loss", "standing"]
+__all__ = ["Remaining", "Source", "Standing", "Total", "linked", "noised", "opened", "run_loss", "standing"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,6 +47,31 @@ class Total:
     attempts: int
     reviewed: int
     unprotected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What the strictest cap on a source still admits.
+
+    Attributes:
+        cap: that cap.
+        spent: epsilon that all charges have used of it, at its delta.
+        left: epsilon of one more full-batch run by itself, at its delta. Noise adds up in squares, so spent and left
+            add up to more than the cap.
+        mu: the same run as a Gaussian-DP parameter; 0: none is admitted.
+    """
+
+    cap: Cap
+    spent: float
+    left: float
+    mu: float
+
+    @classmethod
+    def of(cls, loss: Loss, caps: Sequence[Cap], *, added_delta: float) -> "Remaining":
+        """Under several caps, the one that leaves least."""
+        mu, cap = min(((loss.room(cap, added_delta=added_delta), cap) for cap in caps), key=lambda room: room[0])
+        left = gaussian_epsilon(cap.delta / 2, mu) if mu > 0 else 0.0
+        return cls(cap, loss.spent(cap), left, mu)
 
 
 @dataclass(frozen=True, slots=True)

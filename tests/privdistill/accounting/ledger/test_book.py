@@ -142,12 +142,16 @@ def test_a_cap_is_final(ledger: Ledger) -> None:
 def test_what_remains_can_be_charged_and_not_more(ledger: Ledger) -> None:
     source = ledger.open_source("small", unit="record", holdout=0.3, cap=(6.0, 1e-5))
     reserve(ledger, source, "run-1")
-    cap, mu = ledger.remaining(source.id, delta=1e-6)
-    assert cap.epsilon == 6.0
+    room = ledger.remaining(source.id, delta=1e-6)
+    mu = room.mu
+    assert room.cap.epsilon == 6.0
+    assert 0 < room.spent < 6.0
+    assert 0 < room.left < 6.0 < room.spent + room.left
     with pytest.raises(BudgetError):
         ledger.reserve_once(source, "run-2", [Reservation("statistic", "gaussian", 1 / (mu * (1 + 1e-9)))], BUDGET)
     ledger.reserve_once(source, "run-2", [Reservation("statistic", "gaussian", 1 / (mu * (1 - 1e-9)))], BUDGET)
-    assert ledger.remaining(source.id, delta=1e-6)[1] < 1e-3
+    assert ledger.remaining(source.id, delta=1e-6).mu < 1e-3
+    assert ledger.remaining(source.id, delta=1e-6).spent == pytest.approx(6.0)
 
 
 def test_noise_without_a_budget_is_refused(ledger: Ledger, source: Source) -> None:
