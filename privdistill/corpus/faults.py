@@ -34,8 +34,8 @@ def columns_found(names: Iterable[str], asked: Iterable[str]) -> str:
     if told or not found:
         return counted + (f", among them {', '.join(map(repr, told))}" if told else "")
     return (
-        f"{counted}, whose names are not shown, since they are a record where a header is missing; is there a header "
-        "row, and is the delimiter that of the format?"
+        f"{counted} (names not shown: where a header row is missing they are a record; check the first line and its "
+        "delimiter)"
     )
 
 
