@@ -125,7 +125,10 @@ def link(
     ledger: _Address = None,
     json: Json = False,
 ) -> None:
-    """Join the accounts of two sources that share people or records. Their losses add up from then on, for good."""
+    """Join the accounts of two sources that share people or records. Their losses add up from then on, for good.
+
+    One that no run was charged to yet is opened as the last run on this machine declared it.
+    """
     book = _open(ledger)
     book.link(first, second, by=by, reason=reason)
     (source,) = _chosen(book, [first])

@@ -12,10 +12,21 @@ from privdistill.accounting.accountant import Event, gaussian_epsilon
 from privdistill.accounting.budget import Budget
 from privdistill.accounting.filter import Cap, Loss
 from privdistill.accounting.ledger.chain import Entry, last, select
-from privdistill.errors import MechanismError
+from privdistill.errors import BudgetError, MechanismError
 from privdistill.mechanisms.release import Reservation
 
-__all__ = ["Remaining", "Source", "Standing", "Total", "linked", "noised", "opened", "run_loss", "standing"]
+__all__ = [
+    "Remaining",
+    "Source",
+    "Standing",
+    "Total",
+    "does_not_fit",
+    "linked",
+    "noised",
+    "opened",
+    "run_loss",
+    "standing",
+]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,6 +131,16 @@ class Standing:
     def total(self) -> Total:
         """As numbers to be read."""
         return Total(self.loss.total_epsilon(), self.loss.total_delta(), self.attempts, self.reviewed, self.unprotected)
+
+
+def does_not_fit(before: Loss, charge: Loss, cap: Cap) -> BudgetError:
+    """The refusal of a charge, in numbers."""
+    epsilon, delta = charge.stated()
+    return BudgetError(
+        f"the charge of epsilon {epsilon:.4g} at delta {delta:.3g} does not fit under the source's cap of epsilon "
+        f"{cap.epsilon:g}, delta {cap.delta:g}, of which epsilon {before.spent(cap):.4g} is spent; nothing was spent "
+        "now. `privdistill ledger remaining` says what a run may ask for; a cap is final once a run is charged under it"
+    )
 
 
 def opened(db: sa.Connection) -> dict[str, Entry]:

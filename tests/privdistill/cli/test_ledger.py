@@ -10,7 +10,7 @@ import pytest
 
 from privdistill.accounting.ledger import Ledger, default_ledger
 from privdistill.mechanisms.release import Reservation
-from tests.privdistill.accounting.ledger.conftest import BUDGET, record, reserve
+from tests.privdistill.accounting.ledger.conftest import BUDGET, opened, record, reserve
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def book(in_folder: Path) -> Ledger:
     """Two sources in the user's own ledger; the first has one finished run."""
     ledger = Ledger(default_ledger())
     source = ledger.open_source("clinic", unit="record", holdout=0.3)
-    ledger.open_source("ward", unit="record", holdout=0.3, cap=(6.0, 1e-5))
     reserve(ledger, source, "run-1")
     ledger.draw("run-1", record())
     ledger.commit("run-1", "c" * 64)
+    opened(ledger, "ward", (6.0, 1e-5))
     return ledger
 
 
@@ -100,6 +100,13 @@ def test_link_and_review_are_entries_with_a_name_and_a_reason(cli: Callable, boo
     assert cli("ledger", "link", "clinic", "ward", "--by", "x", "--reason", "again").code == 10
 
 
+def test_there_is_nothing_to_review_before_a_run(cli: Callable, book: Ledger) -> None:
+    ended = cli("ledger", "review", "ward", "--by", "Dr Who", "--reason", "read the report")
+    assert (ended.code, ended.out) == (2, "")
+    assert "nothing to review" in ended.err
+    assert "reviewed" not in [entry.kind for entry in book.entries()]
+
+
 def test_verify_names_the_first_broken_entry_and_says_no(cli: Callable, book: Ledger) -> None:
     assert cli("ledger", "verify").out == f"5 entries, unbroken; head {book.verify()[1]}\n"
     with closing(sqlite3.connect(book.address)) as db, db:
@@ -141,7 +148,7 @@ def test_an_unknown_source_is_said(cli: Callable, book: Ledger, command: list[st
 
 
 def test_a_postgresql_ledger_is_named_by_its_url(cli: Callable, postgresql: str, in_folder: Path) -> None:
-    Ledger(postgresql).open_source("clinic", unit="record", holdout=0.3)
+    reserve(Ledger(postgresql), Ledger(postgresql).open_source("clinic", unit="record", holdout=0.3), "run-1")
     ended = cli("ledger", "show", "--ledger", postgresql)
     assert ended.code == 0
     assert "clinic" in ended.out
