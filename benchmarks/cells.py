@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.corpora import Corpus
 from benchmarks.quality import circumstances, configured, recorded
+from benchmarks.recipe_lines import cells_of
 from benchmarks.sharing import SharedModels
 from benchmarks.trained import Overheard, overheard
 from privdistill import pipeline
@@ -31,7 +32,7 @@ from privdistill.evaluation.subsets import Sample, proportional
 from privdistill.evaluation.trials import Bench
 from privdistill.models.loading import Models
 
-__all__ = ["Cell", "CorpusBench", "Store"]
+__all__ = ["Cell", "CorpusBench", "Store", "commit", "made_under"]
 
 STUDENT_NAMES = ("words", "encoder", "static")
 _LIKELIHOOD_TEXTS = 128
@@ -70,7 +71,7 @@ class Store:
         """Keys of what is there already; with a commit, only of what that commit made."""
         return {
             _key(line)
-            for line in self.lines()
+            for line in cells_of(self.lines())
             if line["status"] != "failed" and commit in (None, line["code"]["commit"])
         }
 
@@ -177,16 +178,12 @@ class CorpusBench:
         return self._outcome(cell, "done", origin=origin, scores=self._scores(sample), trained_rows=len(sample), **more)
 
     def _outcome(self, cell: Cell, status: str, **more: Any) -> dict[str, Any]:
-        around = circumstances(self._performance)
         return {
             **cell.__dict__,
             "status": status,
             "metric": self.corpus.metric,
             "test_records": len(self.corpus.test),
-            "code": {"commit": commit(), "versions": around["versions"]},
-            "date": around["date"],
-            "machine": f"{around['processor']}, {around['cores']} cores",
-            "pool_factor": self._performance.pool_factor,
+            **made_under(self._performance),
             **more,
         }
 
@@ -213,6 +210,17 @@ class CorpusBench:
         texts = [text for text, _ in rows]
         spaces = {"encoder": self._shared.models.encoder.encode(texts).embeddings, "static": self._static.embed(texts)}
         return Sample(tuple(texts), tuple(label for _, label in rows), spaces)
+
+
+def made_under(performance: Performance) -> dict[str, Any]:
+    """Code, date and machine, as every line has them."""
+    around = circumstances(performance)
+    return {
+        "code": {"commit": commit(), "versions": around["versions"]},
+        "date": around["date"],
+        "machine": f"{around['processor']}, {around['cores']} cores",
+        "pool_factor": performance.pool_factor,
+    }
 
 
 def commit() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from privdistill.evaluation.students import majority_score
 from privdistill.models import assets
 
 Row = tuple[str, str]
@@ -33,6 +34,12 @@ class Corpus:
             writer = csv.writer(stream)
             writer.writerow(("text", "label"))
             writer.writerows(self.private)
+
+    def majority(self) -> float:
+        """Of always answering the commonest label; under balanced accuracy that is one over the number of classes."""
+        if self.metric == "balanced_accuracy":
+            return 1 / len(self.labels)
+        return majority_score([label for _, label in self.private], [label for _, label in self.test])
 
 
 def names() -> tuple[str, ...]:

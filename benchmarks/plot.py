@@ -6,7 +6,7 @@ from html import escape
 from statistics import mean
 from typing import Any
 
-from benchmarks.recipe_table import CEILING, FLOOR, Line, of, recipes_of, values
+from benchmarks.recipe_lines import CEILING, FLOOR, Line, cells_of, of, recipes_of, values
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
 """Okabe and Ito's, told apart by colour-blind readers."""
@@ -16,6 +16,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 250, 190, 60, 64, 50
 
 def svg(lines: Sequence[Line]) -> str:
     """One panel for each corpus and student, at the largest number of rows that a corpus has."""
+    lines = cells_of(lines)
     corpora = sorted({line["corpus"] for line in lines})
     recipes = recipes_of(lines)
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(recipes)}

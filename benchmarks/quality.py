@@ -27,7 +27,7 @@ from privdistill.evaluation.fidelity import form_of, length_distance
 from privdistill.evaluation.intervals import bootstrapped
 from privdistill.evaluation.references import zero_shot
 from privdistill.evaluation.scores import accuracy, balanced_accuracy, confusion, truth
-from privdistill.evaluation.students import majority_score, train_and_test
+from privdistill.evaluation.students import train_and_test
 from privdistill.features.encoded import TextEncoder
 from privdistill.models.loading import Models, load_models
 from privdistill.recipes import distribution
@@ -51,7 +51,7 @@ class Bench:
         private = self._encoded(self.corpus.private)
         return {
             "real_all_private": asdict(train_and_test(private, self.test, self._score)),
-            "majority": self._majority(private[2]),
+            "majority": self.corpus.majority(),
             "metric": self.corpus.metric,
             "zero_shot": self.zero_shot(),
         }
@@ -113,11 +113,6 @@ class Bench:
     def students(self, rows: Sequence[tuple[str, str]]) -> dict[str, float]:
         """Scores of the students trained on these rows."""
         return asdict(train_and_test(self._encoded(rows), self.test, self._score))
-
-    def _majority(self, labels: Sequence[str]) -> float:
-        """Of always answering the commonest label; under balanced accuracy that is one over the number of classes."""
-        balanced = self.corpus.metric == "balanced_accuracy"
-        return 1 / len(self.corpus.labels) if balanced else majority_score(labels, self.test[2])
 
     def _encoder(self) -> TextEncoder:
         return self.models.encoder

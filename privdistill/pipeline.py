@@ -19,6 +19,7 @@ from audits.findings import AuditReport
 from privdistill.bundle import Signer, Verification, key_id_of, refuse_edited_policy
 from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
+from privdistill.corpus.sides import commitment, normalise
 from privdistill.planning import Plan, make_plan
 from privdistill.policy import Decision, Waiver, load_policy
 from privdistill.recipes.base import Progress, converse, explained, make_context
@@ -58,15 +59,13 @@ def generate(
     from privdistill.accounting.ledger import Ledger
     from privdistill.candidate import write_candidate
     from privdistill.corpus.fingerprints import fingerprints
-    from privdistill.corpus.sides import commitment
     from privdistill.corpus.units import draw_sides, read_declared
     from privdistill.examination import keep_sides, plant_canaries
     from privdistill.mechanisms.door import Door
     from privdistill.models.assets import locate
     from privdistill.models.loading import load_models
 
-    intent, source = make_plan(config), config.source
-    intent.require_feasible()
+    intent, source = make_plan(config).feasible(), config.source
     path = locate(source.path, progress)
     book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
@@ -81,8 +80,9 @@ def generate(
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
         with attempt.charging(manifest.run_id) as charge:
-            model, private, note = models.language_model, directory.private, charge.kept
-            door = Door(units, models.encoder, intent.budget, charge, progress, model=model, private=private, kept=note)
+            model, private, budget = models.language_model, directory.private, intent.budget
+            door = Door(units, models.encoder, budget, charge, progress, model=model, private=private, kept=charge.kept)
+            door.require_possible(intent.foreseen(models))
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = explained(converse(intent.recipe, context, door.answer), context)
@@ -99,8 +99,8 @@ def generate(
             charge.claimed(claim_sha256)
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
-        for name in rows.below_noise:
-            notice(f"class {name!r} is below the noise floor: what was released about it is mostly noise")
+        for sentence in rows.shortcomings() if claim_sha256 else ():
+            notice(sentence)
         directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))
     return directory.path
 
@@ -142,7 +142,7 @@ def evaluate(runs: Sequence[Path], test: Path, *, wanted: "Wanted", progress: Pr
     from privdistill.evaluation.utility import measure
 
     made = load_generations([RunDirectory.open(run) for run in runs])
-    return measure(made, test_records(made, partial(read, test), wanted.group_column), wanted, progress)
+    return measure(made, test_records(made, partial(read, test), normalise, wanted.group_column), wanted, progress)
 
 
 def verify(bundle: Path, *, key: Path | None = None) -> Verification:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from privdistill.accounting.accountant import mu_for
-from privdistill.accounting.budget import MAX_CELLS, Budget, Sampling, calibrate
+from privdistill.accounting.budget import Budget, Sampling, calibrate
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError, PrivacyError
+from privdistill.feasibility import refusal, require_heeded, warnings
 from privdistill.mechanisms.labels import LABELS
-from privdistill.mechanisms.release import Reservation
+from privdistill.mechanisms.release import MechanismRequest, Reservation, unit_parts
+from privdistill.models.loading import Models
 from privdistill.recipes.auto import Machine, choose, this_machine
-from privdistill.recipes.base import Recipe, Task
-from privdistill.recipes.forecast import Forecast, Forecasting
+from privdistill.recipes.base import Foreseeing, Recipe, Task
+from privdistill.recipes.forecast import Forecast, Forecasting, bytes_for
 from privdistill.recipes.guest.host import GuestRecipe
 from privdistill.recipes.registry import find_recipe
 
@@ -64,27 +66,31 @@ class Plan:
     @property
     def per_class(self) -> float | None:
         """Declared records in the average class on the train side, or None."""
-        return _per_class(self.config, self.task)
-
-    @property
-    def classes(self) -> int:
-        """Declared classes; one when there are none or they are not known yet."""
-        return len(self.task.labels) if self.task.labels else 1
+        return _per_class(self.task, self.forecast)
 
     @property
     def cells(self) -> int | None:
         """Cells of the largest release; None while its vocabulary or its labels are not known."""
-        return _cells(self.config, self.task, self.forecast)
+        return _cells(self.config, self.forecast)
 
     @property
     def releases_labels(self) -> bool:
         """Whether the label list is the first thing to be measured."""
         return any(planned.name == LABELS for planned in self.mechanisms)
 
-    def require_feasible(self) -> None:
-        """Raise PrivacyError when the plan is refused."""
+    def feasible(self) -> "Plan":
+        """The plan itself.
+
+        Raises:
+            PrivacyError: it is refused.
+        """
         if self.refusal is not None:
             raise PrivacyError(self.refusal)
+        return self
+
+    def foreseen(self, models: Models) -> tuple[MechanismRequest, ...]:
+        """Requests that can be refused before anything is charged, as far as the recipe can tell them."""
+        return self.recipe.foreseen(self.task, models) if isinstance(self.recipe, Foreseeing) else ()
 
     def with_labels(self, released: Sequence[str]) -> Task:
         """The task once the label list is known; every label outside it is `other`, record by record."""
@@ -93,7 +99,8 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON."""
-        budget = self.budget
+        budget, forecast, cells = self.budget, self.forecast, self.cells
+        ratios = forecast.ratios(self.per_class) if forecast else {}
         return {
             "recipe": self.recipe.name,
             "plug_in": self.recipe.plug_in.model_dump() if isinstance(self.recipe, GuestRecipe) else None,
@@ -116,20 +123,19 @@ class Plan:
             "why": list(self.why),
             "shares": dict(self.shares),
             "forecast": {
-                "texts": self.forecast.texts,
-                "remarks": list(self.forecast.remarks),
+                "texts": forecast.texts,
+                "classes": forecast.classes,
+                "seconds": forecast.seconds(self.machine),
+                "cores": self.machine.cores,
+                "cells": cells,
+                "bytes_of_cells": bytes_for(cells) if cells is not None else None,
+                "remarks": list(forecast.remarks),
                 "blocks": [
-                    {
-                        "name": block.name,
-                        "deviation_in_records": block.deviation,
-                        "noise_to_signal": block.noise_to_signal(self.per_class, self.classes)
-                        if self.per_class
-                        else None,
-                    }
-                    for block in self.forecast.blocks
+                    {"name": one.name, "deviation_in_records": one.deviation, "noise_to_signal": ratios[one.name]}
+                    for one in forecast.blocks
                 ],
             }
-            if self.forecast
+            if forecast
             else None,
             "warnings": list(self.warnings),
             "refusal": self.refusal,
@@ -159,7 +165,7 @@ class Plan:
                 part = f"{self.shares[name]:.0%} of the budget"
                 yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}, {part}"
             if self.forecast is not None:
-                yield from self.forecast.lines(self.per_class, self.classes, self.cells, self.machine)
+                yield from self.forecast.lines(self.per_class, self.cells, self.machine)
         if self.config.source.canaries:
             yield f"canaries  {self.config.source.canaries} issued, about half of them planted as records of their own"
         for warning in self.warnings:
@@ -196,17 +202,19 @@ def make_plan(config: RunConfig) -> Plan:
         teachers=synthesis.teachers,
         fields=source.fields,
         rationales=synthesis.rationales,
+        holdout=source.holdout,
     )
     unknown = sorted(set(source.label_descriptions) - set(source.labels or source.label_descriptions))
     if unknown:
         raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
     machine = this_machine()
+    if config.performance.threads is not None:
+        machine = replace(machine, cores=min(machine.cores, config.performance.threads))
     name, why = synthesis.recipe, tuple[str, ...]()
     if name == "auto":
         name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
     recipe = find_recipe(name)
-    if synthesis.refinement not in ("none", *getattr(recipe, "refinements", ())):
-        raise ConfigError(f"recipe {name!r} cannot refine by {synthesis.refinement!r}; use --recipe gradient, or none")
+    require_heeded(config, name, recipe)
     planned = recipe.mechanisms(task)
     if all(mechanism.kind == "none" for mechanism in planned):
         return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), None)
@@ -220,12 +228,18 @@ def make_plan(config: RunConfig) -> Plan:
         Reservation(name, kinds[name], noise, *sampling.get(name, Sampling()))
         for name, noise in budget.noise_multipliers.items()
     )
-    warnings = (*_warnings(config, budget), *(recipe.warnings if isinstance(recipe, GuestRecipe) else ()))
+    # One unit of several records moves a sum by more than a record does, and noise is as much larger.
+    stretch = math.hypot(*unit_parts({"record": 1.0}, source.contribution_bound or 1).values())
     forecast = recipe.forecast(task, budget.noise_multipliers) if isinstance(recipe, Forecasting) else None
-    if forecast is not None and synthesis.base_weights == "8-bit":
-        forecast = replace(forecast, remarks=(*forecast.remarks, _EIGHT_BIT))
-    refusal = _too_large(config, task, forecast) or _refusal(config, recipe, task, budget)
-    return Plan(config, recipe, task, budget, mechanisms, warnings, refusal, why, shares, forecast, machine)
+    if forecast is not None:
+        forecast = replace(
+            forecast.stretched(stretch), remarks=(*forecast.remarks, *_remarks(config, trained=bool(sampling)))
+        )
+    floor, per_class = recipe.noise_floor(task, budget.noise_multipliers) * stretch, _per_class(task, forecast)
+    said = tuple(warnings(config, task, budget, forecast, floor, per_class))
+    said += recipe.warnings if isinstance(recipe, GuestRecipe) else ()
+    refused = refusal(config, recipe, task, budget, _cells(config, forecast), forecast, floor, per_class)
+    return Plan(config, recipe, task, budget, mechanisms, said, refused, why, shares, forecast, machine)
 
 
 def _epsilon(config: RunConfig) -> float:
@@ -234,56 +248,32 @@ def _epsilon(config: RunConfig) -> float:
     return config.privacy.epsilon
 
 
-def _per_class(config: RunConfig, task: Task) -> float | None:
+def _per_class(task: Task, forecast: Forecast | None) -> float | None:
     """The most that a class can hold on average when every declared record counts."""
-    if config.source.size is None:
+    if task.train_size is None:
         return None
-    return config.source.size * (1 - config.source.holdout) / (len(task.labels) if task.labels else 1)
+    # Labels that are not known yet make at least one class.
+    return task.train_size / ((forecast.classes if forecast else len(task.labels or ())) or 1)
 
 
-def _cells(config: RunConfig, task: Task, forecast: Forecast | None) -> int | None:
+def _cells(config: RunConfig, forecast: Forecast | None) -> int | None:
     """Only the embedded model's vocabulary is known before a model is loaded."""
-    if forecast is None or config.synthesis.model != "embedded" or (task.labelled and not task.labels):
+    if forecast is None or config.synthesis.model != "embedded":
         return None
-    return forecast.cells(len(task.labels) if task.labels else 1, _EMBEDDED_VOCABULARY)
+    return forecast.cells(_EMBEDDED_VOCABULARY)
 
 
-def _too_large(config: RunConfig, task: Task, forecast: Forecast | None) -> str | None:
-    """Refuse here what the mechanism would refuse later."""
-    cells = _cells(config, task, forecast)
-    if cells is None or cells <= MAX_CELLS:
-        return None
-    return (
-        f"{len(task.labels or ())} classes make a release of about {cells:,} cells, and {MAX_CELLS:,} are reserved "
-        f"for; merge classes. Nothing was spent"
-    )
-
-
-def _warnings(config: RunConfig, budget: Budget) -> Iterator[str]:
-    size = config.source.size
-    if size is None:
-        yield "the corpus size is not declared (--size), so nothing can be said about whether it is large enough"
-    elif budget.delta > 1 / (10 * size):
-        yield (
-            f"delta {budget.delta:.3g} is above 1 / (10 x {size}); with so many units a mechanism may expose "
-            f"some of them "
-            "outright, and policies will refuse it"
-        )
-    if budget.epsilon > 10:
-        yield f"epsilon {budget.epsilon:.4g} bounds next to nothing for a mechanism chosen by an adversary; see mu"
-
-
-def _refusal(config: RunConfig, recipe: Recipe, task: Task, budget: Budget) -> str | None:
-    size, per_class = config.source.size, _per_class(config, task)
-    if per_class is None:
-        return None
+def _remarks(config: RunConfig, *, trained: bool) -> Iterator[str]:
+    """What the forecast does not hold."""
+    if config.synthesis.base_weights == "8-bit":
+        yield _EIGHT_BIT
+    if config.synthesis.rationales:
+        yield "writing rationales is not in that time"
+    if config.synthesis.model != "embedded":
+        yield f"model {config.synthesis.model!r} was not timed; times and layers are said of the embedded one"
     bound = config.source.contribution_bound or 1
-    floor = recipe.noise_floor(task, dict(budget.noise_multipliers)) * math.sqrt(bound)
-    if per_class >= floor:
-        return None
-    return (
-        f"too small for epsilon {budget.epsilon:.3g}: {size} declared records leave about {per_class:.0f} a "
-        f"class, below the "
-        f"noise floor of about {math.ceil(floor)}; raise epsilon, merge classes, or bring more records. Nothing "
-        f"was spent"
-    )
+    if trained and bound > 1:
+        yield (
+            f"a unit of up to {bound} records is drawn and clipped as one, so beside the gradient noise may be up to "
+            f"{bound} times what is said for records"
+        )

@@ -50,6 +50,8 @@ class Manifest(BaseModel):
     config: RunConfig
     ledger: str
     source_id: str
+    resumed: bool = False
+    """Whether the run was ever interrupted: then nobody knows how long it stood still."""
     facts: dict[str, Any] = {}
     """Public numbers of the run (noised counts, pool size, seconds)."""
 
@@ -164,7 +166,7 @@ class RunDirectory:
                 f"run {path} is charged to another ledger or source than the one found now; name that one, or start "
                 "a new run"
             )
-        return run, manifest.model_copy(update={"status": "running", "process": os.getpid()})
+        return run, manifest.model_copy(update={"status": "running", "process": os.getpid(), "resumed": True})
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":

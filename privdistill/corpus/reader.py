@@ -21,6 +21,7 @@ __all__ = ["Records", "read"]
 
 _CSV = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson")
+_NO_GROUP = "(none)"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -31,17 +32,35 @@ class Records:
         texts: n texts.
         labels: n labels (an absent value is the empty label), or None.
         units: n unit ids, or None when each record is a unit.
+        groups: n names of groups (an absent value is in `(none)`), or None.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     units: tuple[str, ...] | None
+    groups: tuple[str, ...] | None = None
 
 
 def read(
-    path: Path, *, text_column: str, label_column: str | None, unit_column: str | None, fields: Sequence[str] = ()
+    path: Path,
+    *,
+    text_column: str,
+    label_column: str | None,
+    unit_column: str | None = None,
+    group_column: str | None = None,
+    fields: Sequence[str] = (),
+    advice: str = "Name the right one with --text-column, --fields, --label-column or --unit",
 ) -> Records:
     """Read the named columns of a corpus; with `fields`, these columns make up a text instead of `text_column`.
+
+    Args:
+        path: the file.
+        text_column: the texts.
+        label_column: the labels, or None.
+        unit_column: who a record is of, or None; every record has a value.
+        group_column: what records are told apart by in a report, or None; a record may have no value.
+        fields: columns that make up a text.
+        advice: what to do about an absent column, in the words of the caller's options.
 
     Raises:
         CorpusError: missing or empty file, unknown format, absent column, invalid encoding, mixed types, a missing unit
@@ -54,9 +73,9 @@ def read(
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; expected a header or a first record")
     parts = tuple(fields) or (text_column,)
-    wanted = [column for column in (*parts, label_column, unit_column) if column is not None]
-    texts, labels, units = [], [], []
-    for number, row in enumerate(_rows(path, wanted), start=1):
+    wanted = [column for column in (*parts, label_column, unit_column, group_column) if column is not None]
+    texts, labels, units, groups = [], [], [], []
+    for number, row in enumerate(_rows(path, wanted, advice), start=1):
         text = joined([_text(row.get(part), number, part, path) for part in parts])
         if text is None:
             continue
@@ -70,6 +89,8 @@ def read(
             units.append(unit)
         if label_column is not None:
             labels.append(_scalar(row.get(label_column), number, label_column))
+        if group_column is not None:
+            groups.append(_scalar(row.get(group_column), number, group_column).strip() or _NO_GROUP)
         texts.append(text)
     if len(texts) < 2:
         found = "one record" if texts else "none"
@@ -79,6 +100,7 @@ def read(
         tuple(texts),
         tuple(labels) if label_column is not None else None,
         tuple(units) if unit_column is not None else None,
+        tuple(groups) if group_column is not None else None,
     )
 
 
@@ -102,18 +124,18 @@ def _scalar(value: object, row: int, column: str) -> str:
     raise CorpusError(f"row {row}: expected a word or a number in column {column!r}, found {type(value).__name__}")
 
 
-def _rows(path: Path, wanted: list[str]) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, wanted: list[str], advice: str) -> Iterator[dict[str, Any]]:
     kind, zipped = _format(path)
     if kind in _CSV:
         separator = _CSV[kind]
         header = _header(path, separator, zipped)
-        _require(header, wanted, path)
+        _require(header, wanted, path, advice)
         options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False, "features": header}
         yield from _stream("csv", path, options)
     elif kind in _JSON:
-        yield from _checked(_stream("json", path, {}), wanted, path)
+        yield from _checked(_stream("json", path, {}), wanted, path, advice)
     elif kind == ".parquet" and not zipped:
-        yield from _checked(_stream("parquet", path, {}), wanted, path)
+        yield from _checked(_stream("parquet", path, {}), wanted, path, advice)
     else:
         raise CorpusError(f"{path.name}: unknown format; expected .csv, .tsv, .jsonl (also .gz) or .parquet")
 
@@ -136,20 +158,17 @@ def _header(path: Path, separator: str, zipped: bool) -> list[str]:
     return [str(column) for column in header]
 
 
-def _require(found: Iterable[str], wanted: list[str], path: Path) -> None:
+def _require(found: Iterable[str], wanted: list[str], path: Path, advice: str) -> None:
     columns = list(found)
     absent = [column for column in wanted if column not in columns]
     if absent:
-        raise CorpusError(
-            f"{path.name} has no column {absent[0]!r}; {columns_found(columns, wanted)}. "
-            "Name the right one with --text-column, --fields, --label-column or --unit"
-        )
+        raise CorpusError(f"{path.name} has no column {absent[0]!r}; {columns_found(columns, wanted)}. {advice}")
 
 
-def _checked(rows: Iterable[dict[str, Any]], wanted: list[str], path: Path) -> Iterator[dict[str, Any]]:
+def _checked(rows: Iterable[dict[str, Any]], wanted: list[str], path: Path, advice: str) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
         if number == 0:
-            _require(row, wanted, path)
+            _require(row, wanted, path, advice)
         yield row
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.findings import Estimate
+from privdistill.evaluation.intervals import seen_on_none
 
 __all__ = ["distinct", "self_bleu", "vendi", "words_of"]
 
@@ -30,13 +31,14 @@ def words_of(text: str) -> list[str]:
 
 
 def distinct(texts: Sequence[str], order: int, words: int, rng: np.random.Generator) -> Estimate | None:
-    """Distinct n-grams over all n-grams in random sets of texts of about `words` words; None when there are fewer.
+    """Distinct n-grams over all n-grams in random sets of texts of about `words` words.
 
     The interval holds 95 % of the sets: it says how much the choice of texts matters, not how sure a population's value
-    would be.
+    would be. Sets that are most of the corpus are all alike and would say nothing of it, so the answer is None where a
+    set would be more than half of the words.
     """
     rows = [words_of(text) for text in texts]
-    if sum(map(len, rows)) < words:
+    if words < order or sum(map(len, rows)) < 2 * words:
         return None
     shares = []
     for _ in range(_SETS):
@@ -90,13 +92,15 @@ def self_bleu(texts: Sequence[str]) -> Estimate | None:
         shortfall = min(0.0, 1 - _closest(lengths, len(row)) / len(row))
         scores.append(min(1.0, math.exp(sum(logs) / len(logs) + shortfall)))
     half = 1.959963984540054 * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
-    value = float(np.mean(scores))
+    value, method = float(np.mean(scores)), "normal 95 % over texts, as if their scores were independent"
+    if half < 1e-12:
+        half, method = seen_on_none(len(scores)), "Wilson 95 %, texts: all scores agree"
     return Estimate(
         value=value,
         low=max(0.0, value - half),
         high=min(1.0, value + half),
         n=len(scores),
-        method="normal 95 % over texts, as if their scores were independent",
+        method=method,
     )
 
 

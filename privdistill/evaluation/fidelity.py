@@ -5,6 +5,7 @@ distance, MAUVE-style divergence, precision and recall; both samples are cut to 
 on it, and a value is only comparable with another of the same space and size. It does not know which texts are private.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _NEIGHBOURS = 5
 _SCALE = 5.0
 _POINTS_PER_CLUSTER, _CLUSTERS = 10, 500
 _VARIANCE = 0.9
+_SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def samples_apart(one: npt.ArrayLike, other: npt.ArrayLike, rng: np.random.Gener
 
     sizes = (size, size)
     return Distance(
-        frechet=half_sampled(lambda rows: frechet(a[rows[0]], b[rows[1]]), sizes, rng, "texts"),
+        frechet=half_sampled(lambda rows: frechet(a[rows[0]], b[rows[1]]), sizes, rng, "texts", (0.0, math.inf)),
         mauve=half_sampled(
             lambda rows: divergence_area(
                 np.bincount(ours[rows[0]], minlength=k), np.bincount(theirs[rows[1]], minlength=k)
@@ -129,9 +131,10 @@ def samples_apart(one: npt.ArrayLike, other: npt.ArrayLike, rng: np.random.Gener
             sizes,
             rng,
             "texts, clusters held fixed",
+            _SHARE,
         ),
-        precision=half_sampled(lambda rows: shares(rows, 0), sizes, rng, "texts"),
-        recall=half_sampled(lambda rows: shares(rows, 1), sizes, rng, "texts"),
+        precision=half_sampled(lambda rows: shares(rows, 0), sizes, rng, "texts", _SHARE),
+        recall=half_sampled(lambda rows: shares(rows, 1), sizes, rng, "texts", _SHARE),
     )
 
 

@@ -108,7 +108,7 @@ def _ratio(scored: np.ndarray, rng: np.random.Generator) -> Estimate:
         sums = scored[rows[0]].sum(axis=0)
         return float(sums[0] / max(sums[1], 1.0))
 
-    return half_sampled(mean, (len(scored),), rng, "texts")
+    return half_sampled(mean, (len(scored),), rng, "texts", (0.0, math.inf))
 
 
 def _folded(text: str) -> str:

@@ -17,14 +17,26 @@ from privdistill.synthesis.teacher import Teacher
 
 __all__ = ["Generation", "Generations", "Labelled", "load_generations", "test_records"]
 
+_ADVICE = "A test file has the columns that the run was told of, and the one of --group-column; rename it in the file"
+_MOST_DROPPED = 0.5
+"""Share of a test file that may be left out: beyond, it is the corpus that was named, or a part of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Records: texts, labels or None, groups or None."""
+    """Records.
+
+    Attributes:
+        texts: of the records.
+        labels: one each, or None.
+        groups: one each, or None.
+        dropped: test records that are left out here since a run has read the same text; None: nobody could look.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     groups: tuple[str, ...] | None = None
+    dropped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +56,18 @@ class Generations:
     Attributes:
         runs: one or more.
         config: of all of them.
-        real: the records that the mechanisms read, or None where the run no longer keeps them.
+        real: the records that the mechanisms of the first run read, or None where it no longer keeps them.
+        read: the texts that the mechanisms of any run read, or None where one of them no longer keeps its own.
     """
 
     runs: tuple[Generation, ...]
     config: RunConfig
     real: Labelled | None
+    read: frozenset[str] | None = None
 
 
 def load_generations(directories: Sequence[RunDirectory]) -> Generations:
-    """Read rows, claims and, from the first run, the train side.
+    """Read rows, claims and what the mechanisms read.
 
     Raises:
         UsageError: no run, one run twice, or runs of different configurations.
@@ -76,23 +90,47 @@ def load_generations(directories: Sequence[RunDirectory]) -> Generations:
                 f"runs differ in {', '.join(differing) or 'their source in the ledger'}; expected generations of one "
                 "configuration. Evaluate the others by themselves"
             )
-    return Generations(
-        tuple(_generation(directory) for directory in directories), first.config, _real(directories[0], first.config)
-    )
+    sides = [_real(directory, first.config) for directory in directories]
+    kept = [set(side.texts) for side in sides if side is not None]
+    read = frozenset().union(*kept) if len(kept) == len(sides) else None
+    return Generations(tuple(_generation(directory) for directory in directories), first.config, sides[0], read)
 
 
-def test_records(made: Generations, read: Callable[..., Any], group_column: str | None) -> Labelled:
-    """Read a test file by the columns of the runs.
+def test_records(
+    made: Generations, read: Callable[..., Any], same: Callable[[str], str], group_column: str | None
+) -> Labelled:
+    """Read a test file by the columns of the runs, without the records that a run has read.
+
+    A student that is asked what its rows were made from is asked about the past: such records flatter a run, and real
+    training records beside it even more.
 
     Args:
         made: the runs.
-        read: takes text_column, fields, label_column, unit_column; returns texts, labels, units.
+        read: takes text_column, fields, label_column, group_column, advice; returns texts, labels, groups.
+        same: what two texts have in common that are copies of each other.
         group_column: column whose values make groups, or None.
+
+    Raises:
+        UsageError: most of the test records are training records of a run.
     """
     source = made.config.source
     columns = {"text_column": source.text_column, "fields": source.fields, "label_column": source.label_column}
-    found = read(**columns, unit_column=group_column)
-    return Labelled(found.texts, found.labels, found.units)
+    found = read(**columns, group_column=group_column, advice=_ADVICE)
+    if made.read is None:
+        return Labelled(found.texts, found.labels, found.groups)
+    trained = {same(text) for text in made.read}
+    fresh = [i for i, text in enumerate(found.texts) if same(text) not in trained]
+    dropped = len(found.texts) - len(fresh)
+    if dropped > _MOST_DROPPED * len(found.texts):
+        raise UsageError(
+            f"expected test records that were kept aside, found {dropped} of {len(found.texts)} that the run was made "
+            "from; name a file of records that were never in the corpus"
+        )
+
+    def of(column: Sequence[str] | None) -> tuple[str, ...] | None:
+        return None if column is None else tuple(column[i] for i in fresh)
+
+    return Labelled(tuple(found.texts[i] for i in fresh), of(found.labels), of(found.groups), dropped)
 
 
 def _generation(directory: RunDirectory) -> Generation:
@@ -110,7 +148,7 @@ def _generation(directory: RunDirectory) -> Generation:
         epsilon=claim.epsilon,
         delta=claim.delta,
         rows=claim.rows,
-        seconds=max(seconds, 0.0),
+        seconds=None if manifest.resumed else max(seconds, 0.0),  # it may have stood still for days in between
     )
     teacher = Teacher.load(directory.teacher) if directory.teacher.is_file() else None
     return Generation(facts, tuple(table["text"].to_pylist()), tuple(table["label"].to_pylist()), teacher)

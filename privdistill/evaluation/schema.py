@@ -52,8 +52,9 @@ class GeneratedRun(_Frozen):
     epsilon: float | None
     delta: float | None
     rows: Count
-    seconds: Seconds
-    """From the start of the run until its claim was written, on the machine that made it."""
+    seconds: Seconds | None
+    """From the start of the run until its claim was written, on the machine that made it; None: it was resumed, and how
+    long it stood still is not known."""
 
 
 class StudentFamily(_Frozen):
@@ -62,7 +63,7 @@ class StudentFamily(_Frozen):
     name: str
     about: str
     seen_by_generator: bool
-    """Whether a recipe may have matched the very features this student reads."""
+    """Whether the recipe of a run chose rows by the very features this student reads, as far as it is known here."""
 
 
 class Generational(_Frozen):
@@ -166,11 +167,13 @@ class Cost(_Frozen):
     """What distilling cost and what it saves whoever trains this student."""
 
     student: str
-    distilling: Seconds
+    distilling: Seconds | None
+    """Mean over the runs that went through in one go; None where none did."""
     training_synthetic: Seconds
     training_real: Seconds
     break_even: float | None
-    """Trainings after which distilling has paid; None when training on the rows is not cheaper."""
+    """Trainings after which distilling has paid; None when training on the rows is not cheaper, or `distilling` is
+    not known."""
 
 
 class Evaluation(_Frozen):
@@ -184,6 +187,9 @@ class Evaluation(_Frozen):
     runs: tuple[GeneratedRun, ...]
     classes: tuple[str, ...]
     test_records: Count
+    """Those that were measured on."""
+    test_dropped: Count | None
+    """Further records of the test file, left out because a run was made from the same text; None: nobody could look."""
     test_outside_classes: Count
     """Test records whose label no row can have; every student gets them wrong."""
     majority: Estimate | None

@@ -138,8 +138,8 @@ def centroids(sample: Sample, wanted: Mapping[str, int], rng: np.random.Generato
 def _medoids(points: Embeddings, rows: IntArray, count: int, rng: np.random.Generator) -> IntArray:
     from sklearn.cluster import KMeans
 
-    if count >= len(rows):
-        return rows
+    if count == 0 or count >= len(rows):
+        return rows[:count]
     return _nearest(
         points, rows, KMeans(count, n_init=1, max_iter=_ITERATIONS, random_state=_seed(rng)).fit(points[rows])
     )

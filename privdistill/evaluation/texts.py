@@ -4,7 +4,7 @@ Each number of the synthetic rows stands beside that of as many real training re
 No labels are needed. It does not know how rows were made.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,8 +27,10 @@ _LEARNT = 5000
 Judge = Callable[[Sequence[str]], Estimate]
 
 
-def closeness(made: Sample, tested: Sample, known: Sample | None, rng: np.random.Generator) -> Iterator[Closeness]:
-    """Distances in every space, all at one size."""
+def closeness(
+    made: Sample, tested: Sample, known: Sample | None, seen: Container[str], rng: np.random.Generator
+) -> Iterator[Closeness]:
+    """Distances in every space, all at one size; `seen` names the spaces that the rows were chosen by."""
     size = min(len(sample) for sample in (made, tested, known) if sample is not None)
 
     def part(sample: Sample, space: str) -> np.ndarray:
@@ -40,7 +42,7 @@ def closeness(made: Sample, tested: Sample, known: Sample | None, rng: np.random
         for measure in _MEASURES:
             yield Closeness(
                 space=space,
-                seen_by_generator=space == "encoder",
+                seen_by_generator=space in seen,
                 measure=measure,
                 synthetic=getattr(rows, measure),
                 real=None if real is None else getattr(real, measure),
@@ -72,7 +74,7 @@ def variety(
         if found is not None:
             yield Variety(measure=measure, synthetic=found, real=None if real is None else of(real))
 
-    words = min(_WORDS, *(sum(len(words_of(t)) for t in one.texts) for one in (made, real) if one is not None))
+    words = min(_WORDS, *(sum(len(words_of(t)) for t in one.texts) // 2 for one in (made, real) if one is not None))
     for order in (1, 2, 3):
         name = f"distinct {order}-grams in {words} words"
         yield from both(name, partial(_distinct, order=order, words=words, rng=rng))
@@ -99,7 +101,7 @@ def _likelihood(
     if known is not None:
         learnt = CharacterModel([known.texts[i] for i in rng.permutation(len(known))[:_LEARNT]])
         yield Variety(
-            measure="bits a character, learnt on real records (real: test)",
+            measure="bits a character, learnt on real texts (real: test)",
             synthetic=bits_per_character(learnt, made.texts, rng),
             real=bits_per_character(learnt, tested.texts, rng),
         )
@@ -122,7 +124,7 @@ def _vendi(sample: Sample, rng: np.random.Generator) -> Estimate | None:
     points = sample.spaces["encoder"]
     if len(points) < 4:
         return None
-    return half_sampled(lambda rows: vendi(points[rows[0]]), (len(points),), rng, "texts")
+    return half_sampled(lambda rows: vendi(points[rows[0]]), (len(points),), rng, "texts", (1.0, len(points)))
 
 
 def _lengths(sample: Sample, tested: Sample, rng: np.random.Generator) -> Estimate | None:
@@ -132,7 +134,7 @@ def _lengths(sample: Sample, tested: Sample, rng: np.random.Generator) -> Estima
     def apart(rows: Sequence[np.ndarray]) -> float:
         return length_distance([sample.texts[i] for i in rows[0]], [tested.texts[i] for i in rows[1]])
 
-    return half_sampled(apart, (len(sample), len(tested)), rng, "texts")
+    return half_sampled(apart, (len(sample), len(tested)), rng, "texts", (0.0, 1.0))
 
 
 def _share(share: float, sample: Sample) -> Estimate:

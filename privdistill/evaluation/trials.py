@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from privdistill.evaluation.intervals import bootstrapped, over_generations, paired_difference, paired_ratio, wilson
+from audits.findings import Estimate
+from privdistill.evaluation.intervals import (
+    bootstrapped,
+    over_draws,
+    over_generations,
+    paired_difference,
+    paired_ratio,
+    wilson,
+)
 from privdistill.evaluation.schema import (
     ClassUtility,
     CurvePoint,
@@ -45,7 +53,7 @@ class Trial:
     Attributes:
         name: of the training set.
         origin: what it is made of.
-        samples: the training sets themselves.
+        samples: the training sets themselves, what students were trained on and nothing else.
         tables: student -> (K + 1, K) confusion tables.
         right: student -> (n,) 1 where the answer is right.
         seconds: student -> of training.
@@ -82,15 +90,32 @@ class Bench:
         """Test records whose label no student can answer."""
         return int((self._real == len(self._classes)).sum())
 
+    def within(self, sample: Sample) -> Sample:
+        """The texts that are of a class of the run, under its name; `other` takes all others where the run has it.
+
+        Parts of real records are drawn from these: others are no training data, and a part would come out smaller.
+        """
+        index = truth(sample.labels, self._classes)
+        kept = np.flatnonzero(index < len(self._classes))
+        part = sample if len(kept) == len(sample) else sample.take(kept)
+        return Sample(part.texts, tuple(self._classes[k] for k in index[kept]), part.spaces)
+
+    def majority(self, trial: Trial) -> Estimate:
+        """Accuracy of always answering the commonest label of the trial's first sample."""
+        index = truth(trial.samples[0].labels, self._classes)
+        hits = right(self._real, np.full_like(self._real, np.bincount(index, minlength=len(self._classes)).argmax()))
+        return wilson(float(hits.mean()), len(hits))
+
     def trial(self, name: str, origin: Origin, samples: Sequence[Sample], progress: Report) -> Trial:
-        """Train every student on every sample."""
+        """Train every student on the rows of every sample that are of a class."""
+        samples = [self.within(sample) for sample in samples]
         tables: dict[str, list[FloatArray]] = {student.name: [] for student in self.students}
         hits: dict[str, list[FloatArray]] = {student.name: [] for student in self.students}
         seconds: dict[str, list[float]] = {student.name: [] for student in self.students}
         for done, student in enumerate(self.students):
             progress(f"students on {name}", done, len(self.students))
             for sample in samples:
-                found = student.answer(self._within(sample), self._tested, self._classes)
+                found = student.answer(sample, self._tested, self._classes)
                 tables[student.name].append(confusion(self._real, found.classes, len(self._classes)))
                 hits[student.name].append(right(self._real, found.classes))
                 seconds[student.name].append(found.seconds)
@@ -180,7 +205,7 @@ class Bench:
         for done, (name, origin, sample, way) in enumerate(ways):
             progress("few rows a class", done, len(ways))
             for count in _CURVE:
-                if max(map(len, sample.members().values())) < count:
+                if max(map(len, sample.members().values()), default=0) < count:
                     continue
                 draws = _DRAWS if way == "random" else 1
                 parts = [
@@ -195,9 +220,7 @@ class Bench:
                         per_class=count,
                         rows=len(parts[0]),
                         draws=draws,
-                        accuracy=wilson(
-                            float(np.mean(shares)), len(self._tested), f"test records; mean of {draws} draws"
-                        ),
+                        accuracy=over_draws(shares, len(self._tested)),
                     )
         progress("few rows a class", len(ways), len(ways))
 
@@ -227,14 +250,7 @@ class Bench:
 
     def _answered(self, student: Student, sample: Sample) -> FloatArray:
         """1 where a student of this sample is right, (n,)."""
-        return right(self._real, student.answer(self._within(sample), self._tested, self._classes).classes)
-
-    def _within(self, sample: Sample) -> Sample:
-        """Real records of unknown labels are no training data; `other` takes them where the run has that class."""
-        index = truth(sample.labels, self._classes)
-        kept = np.flatnonzero(index < len(self._classes))
-        part = sample if len(kept) == len(sample) else sample.take(kept)
-        return Sample(part.texts, tuple(self._classes[k] for k in index[kept]), part.spaces)
+        return right(self._real, student.answer(sample, self._tested, self._classes).classes)
 
 
 def _over_generations(tables: Sequence[FloatArray]) -> Generational | None:

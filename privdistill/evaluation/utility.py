@@ -16,10 +16,10 @@ from privdistill.config import RunConfig
 from privdistill.errors import AssetError, UsageError
 from privdistill.evaluation.fluency import perplexity
 from privdistill.evaluation.generations import Generation, Generations, Labelled
-from privdistill.evaluation.intervals import wilson
 from privdistill.evaluation.references import break_even, real_references, zero_shot
 from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily, Taught
-from privdistill.evaluation.students import STUDENTS, Student, majority_score
+from privdistill.evaluation.students import STUDENTS, Student
+from privdistill.evaluation.students.seen import seen_students
 from privdistill.evaluation.subsets import Sample
 from privdistill.evaluation.texts import Judge, closeness, variety
 from privdistill.evaluation.trials import ALL_REAL, Bench, Trial
@@ -30,6 +30,7 @@ from privdistill.runs import now
 __all__ = ["FAMILIES", "Wanted", "measure"]
 
 FAMILIES = (*STUDENTS, "finetuned")
+_PACED = 500
 _SEED = 0
 """Of subsets, students and bootstrap draws: an evaluation repeats. Noise has no seed."""
 
@@ -55,6 +56,8 @@ class Wanted:
     def __post_init__(self) -> None:
         """Refuse what is not there."""
         unknown = [name for name in self.students if name not in FAMILIES]
+        if len(set(self.students)) < len(self.students):
+            raise UsageError("a student was named twice; each is trained once on every generation, name each once")
         if unknown or not self.students:
             raise UsageError(f"unknown student {', '.join(unknown)!r}; expected some of: {', '.join(FAMILIES)}")
 
@@ -76,65 +79,85 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         raise UsageError(f"expected at least 4 test records, found {len(test.texts)}; give a larger file")
     runs, config, real = generations.runs, generations.config, generations.real
     rng = np.random.default_rng(_SEED)
-    notes: list[str] = []
+    notes = _left_out(generations, test, wanted)
     embed = _embedders(config, wanted, notes, progress)
 
     def sample(texts: Sequence[str], labels: Sequence[str] | None) -> Sample:
         return Sample(tuple(texts), tuple(labels or [""] * len(texts)), {name: e(texts) for name, e in embed.items()})
 
-    start = time.perf_counter()
+    pace = _pace(embed, test.texts)
     tested = sample(test.texts, test.labels)
-    pace = (time.perf_counter() - start) / len(tested)
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
-    if known is None:
-        notes.append("references of real records: the run keeps no private side")
+    seen = seen_students((one.facts.recipe for one in runs), config)
     trials: list[Trial] = []
     bench: Bench | None = None
     taught: Taught | None = None
     classes: tuple[str, ...] = ()
-    if test.labels is None or config.source.label_column is None:
-        notes.append("utility: the run, or the test file, has no label column")
+    of_classes: Sample | None = None
+    if test.labels is None:
+        notes.append("utility: the run was told of no label column")
     else:
         classes = config.source.labels or tuple(sorted({label for one in made for label in one.labels}))
         bench = Bench(_families(config, wanted, embed, progress), classes, tested, rng)
         trials.append(bench.trial("synthetic", "synthetic", made, progress))
         if wanted.zero_shot:
-            rows = _prompted(config, classes, len(made[0]), rng, progress)
-            trials.append(bench.trial("zero-shot pool", "public", [sample(*rows)], progress))
+            written = _prompted(config, classes, len(made[0]), rng, progress)
+            trials.append(bench.trial("zero-shot pool", "public", [sample(*written)], progress))
         else:
             notes.append("zero-shot pool (epsilon 0): not asked for; --zero-shot writes one")
-        for name, part in [] if known is None else real_references(known, len(made[0]), rng):
+        of_classes = None if known is None else bench.within(known)
+        if of_classes is not None and not len(of_classes):
+            notes.append("references of real records: none of them has a label of the run")
+            of_classes = None
+        rows = len(trials[0].samples[0])
+        for name, part in [] if of_classes is None else real_references(of_classes, rows, rng):
             trials.append(bench.trial(name, "non-private reference", [part], progress))
         answers = _answers(runs, config, classes, tested, progress)
         if answers is None:
             notes.append("the DP teacher: the recipe has none, or the run was made before runs kept it")
         else:
             taught = bench.taught(answers, trials)
-    if wanted.judge is None:
-        notes.append("perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows")
-    if len(made) > 1:
-        notes.append("curve, gap, closeness and variety: of the first run only")
     return Evaluation(
         created_at=now(),
         code_version=version("privdistill"),
         runs=tuple(one.facts for one in runs),
         classes=classes,
         test_records=len(tested),
+        test_dropped=test.dropped,
         test_outside_classes=bench.outside if bench else 0,
-        majority=wilson(majority_score(made[0].labels, tested.labels), len(tested)) if bench else None,
-        students=tuple(_family(one) for one in bench.students) if bench else (),
+        majority=bench.majority(trials[0]) if bench else None,
+        students=tuple(_family(one, seen) for one in bench.students) if bench else (),
         utility=tuple(bench.table(trials)) if bench else (),
         teacher=taught,
         per_class=tuple(bench.by_class(trials[0])) if bench else (),
         per_group=tuple(bench.by_group(trials[0], test.groups)) if bench and test.groups else (),
-        curve=tuple(bench.curve(made[0], known, progress)) if bench else (),
-        discretisation=tuple(bench.gaps(made[0], known)) if bench else (),
-        closeness=tuple(closeness(made[0], tested, known, rng)),
+        curve=tuple(bench.curve(trials[0].samples[0], of_classes, progress)) if bench else (),
+        discretisation=tuple(bench.gaps(trials[0].samples[0], of_classes)) if bench else (),
+        closeness=tuple(closeness(made[0], tested, known, seen, rng)),
         variety=tuple(variety(made[0], tested, known, config.synthesis.describe, _judge(wanted, rng, progress), rng)),
         cost=tuple(_costs(runs, trials, bench.students, pace)) if bench else (),
         not_measured=tuple(notes),
     )
+
+
+def _left_out(generations: Generations, test: Labelled, wanted: Wanted) -> list[str]:
+    """What will not be measured, as far as it is known before anything is."""
+    unknown = any(one.facts.seconds is None for one in generations.runs)
+    return [
+        sentence
+        for sentence, holds in (
+            ("whether test records are also training records: a run keeps no private side", test.dropped is None),
+            ("references of real records: the run keeps no private side", generations.real is None),
+            ("seconds of a run that was resumed: how long it stood still is not known; not in break-even", unknown),
+            (
+                "perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows",
+                wanted.judge is None,
+            ),
+            ("curve, gap, closeness and variety: of the first run only", len(generations.runs) > 1),
+        )
+        if holds
+    ]
 
 
 def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: assets.AssetProgress) -> dict[str, Embed]:
@@ -163,6 +186,17 @@ def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: as
     return found
 
 
+def _pace(spaces: dict[str, Embed], texts: Sequence[str]) -> dict[str, float]:
+    """Seconds of embedding a text in each space, of up to 500 texts; what a first text waits for is not counted."""
+    found = {}
+    for name, embed in spaces.items():
+        embed(texts[:1])
+        start = time.perf_counter()
+        embed(texts[:_PACED])
+        found[name] = (time.perf_counter() - start) / len(texts[:_PACED])
+    return found
+
+
 def _families(
     config: RunConfig, wanted: Wanted, spaces: dict[str, Embed], progress: assets.AssetProgress
 ) -> list[Student]:
@@ -175,10 +209,8 @@ def _families(
     return found
 
 
-def _family(student: Student) -> StudentFamily:
-    return StudentFamily(
-        name=student.name, about=student.about, seen_by_generator=student.name in ("encoder", "finetuned")
-    )
+def _family(student: Student, seen: frozenset[str]) -> StudentFamily:
+    return StudentFamily(name=student.name, about=student.about, seen_by_generator=student.name in seen)
 
 
 def _prompted(
@@ -219,15 +251,18 @@ def _judge(wanted: Wanted, rng: np.random.Generator, progress: assets.AssetProgr
     return f"{folder.name}{embedded}", lambda texts: perplexity(folder, folder.name, texts, rng)
 
 
-def _costs(runs: Sequence[Generation], trials: Sequence[Trial], students: Sequence[Student], pace: float) -> list[Cost]:
+def _costs(
+    runs: Sequence[Generation], trials: Sequence[Trial], students: Sequence[Student], pace: dict[str, float]
+) -> list[Cost]:
     """What distilling took, and one training on either corpus, embedding of its texts included."""
     full = next((trial for trial in trials if trial.name == ALL_REAL), None)
     if full is None:
         return []
-    distilling = float(np.mean([one.facts.seconds for one in runs]))
+    timed = [one.facts.seconds for one in runs if one.facts.seconds is not None]
+    distilling = float(np.mean(timed)) if timed else None
     found = []
     for student in students:
-        embedding = pace if student.space == "encoder" else 0.0
+        embedding = pace[student.space] if student.space is not None else 0.0
         ours, theirs = (
             float(np.mean(trial.seconds[student.name])) + embedding * len(trial.samples[0])
             for trial in (trials[0], full)
@@ -238,7 +273,7 @@ def _costs(runs: Sequence[Generation], trials: Sequence[Trial], students: Sequen
                 distilling=distilling,
                 training_synthetic=ours,
                 training_real=theirs,
-                break_even=break_even(distilling, ours, theirs),
+                break_even=None if distilling is None else break_even(distilling, ours, theirs),
             )
         )
     return found

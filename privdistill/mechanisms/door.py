@@ -4,7 +4,7 @@ It joins private units, public encoder, budget and charge. A release is on disk 
 resumed run reads it instead of drawing again. It does not know recipes, or what becomes of a release.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,18 @@ class Door:
         self._kept = Kept(private) if private is not None else None
         self._note_kept = kept
         self._answered: set[str] = set()
+
+    def require_possible(self, requests: Iterable[MechanismRequest]) -> None:
+        """Refuse by public facts, before anything is charged, what would be refused after a part of it was.
+
+        Raises:
+            PrivdistillError: see `finetuning.require_trainable`.
+        """
+        for request in requests:
+            if isinstance(request, FinetuneRequest) and self._model is not None:
+                from privdistill.mechanisms.finetuning import require_trainable
+
+                require_trainable(request, self._model, self._units.contribution_bound)
 
     def labels(self) -> Release:
         """Release the label list by threshold.

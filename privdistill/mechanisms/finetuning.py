@@ -12,7 +12,7 @@ It does not know epsilon, delta, who asked, or what is written with the adapted 
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismR
 from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
-__all__ = ["TailLoss", "make_sequences", "release_adapter"]
+__all__ = ["TailLoss", "make_sequences", "release_adapter", "require_trainable"]
 
 
 _COPIES = 1.3
@@ -190,13 +190,7 @@ def release_adapter(
         ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
-    if request.model != model.id:
-        raise PrivacyError(f"the plan names model {request.model!r}, found {model.id!r}; train the declared one")
-    if units.contribution_bound > ROWS:
-        raise PrivacyError(
-            f"a unit's gradient is clipped as a whole, so its records pass together: expected a contribution bound of "
-            f"at most {ROWS}, found {units.contribution_bound}; lower --contribution-bound"
-        )
+    tail, ghost = require_trainable(request, model, units.contribution_bound)
     spans = units.spans()
     if any(high - low > units.contribution_bound for low, high in spans):
         raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
@@ -208,15 +202,10 @@ def release_adapter(
         expected_batch_size=max(1.0, sampling.sample_rate * request.expected_units),
         records_per_pass=ROWS,
     )
-    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
     matrices = tail.matrices
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     head = Head.of(tail.head, tail.head_bias, shortlist)
-    cells = sum(matrix.numel() for matrix in matrices.values())
-    ghost = _ghostly(request, units, model, matrices)
-    sides = sum(sum(matrix.shape) for matrix in matrices.values())
-    _require_memory(cells, ghost, kept=_positions(request, model) * sides)
-    record = schedule.record(request.name, cells)
+    record = schedule.record(request.name, sum(matrix.numel() for matrix in matrices.values()))
     found = checkpoints.load(request, schedule)
     if found is None:
         charge(record)
@@ -232,6 +221,46 @@ def release_adapter(
         record=record,
         classes=request.classes.names,
     )
+
+
+def require_trainable(request: FinetuneRequest, model: TunableModel, contribution_bound: int) -> tuple[Tail, bool]:
+    """What can be refused by public facts, so that it is refused before anything is charged.
+
+    Args:
+        request: its classes and counts do not matter here.
+        model: that would be trained.
+        contribution_bound: most records of a unit.
+
+    Returns:
+        The layers that are trained, and whether sums are clipped without one gradient per record.
+
+    Raises:
+        PrivacyError: another model than the declared one, units too large for one pass, or texts that may be longer
+            than the model has positions for.
+        AssetError: the model cannot be cut into lower and upper layers.
+        ConfigError: gradients of one pass do not fit into memory.
+    """
+    if request.model != model.id:
+        raise PrivacyError(f"the plan names model {request.model!r}, found {model.id!r}; train the declared one")
+    if contribution_bound > ROWS:
+        raise PrivacyError(
+            f"a unit's gradient is clipped as a whole, so its records pass together: expected a contribution bound of "
+            f"at most {ROWS}, found {contribution_bound}; lower --contribution-bound"
+        )
+    positions, there = _positions(request, model), getattr(model.network.config, "max_position_embeddings", None)
+    if there is not None and positions > there:  # or whether a run ends would depend on how long records are
+        raise PrivacyError(
+            f"a prompt and {request.max_tokens} tokens of a record may take {positions} positions, and this model has "
+            f"{there}; lower --max-tokens, or choose another --model"
+        )
+    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
+    matrices = tail.matrices
+    cells = sum(matrix.numel() for matrix in matrices.values())
+    # A unit of several records is clipped as a whole, which needs its gradient.
+    ghost = contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
+    sides = sum(sum(matrix.shape) for matrix in matrices.values())
+    _require_memory(cells, ghost, kept=positions * sides)
+    return tail, ghost
 
 
 def _train(
@@ -280,17 +309,6 @@ def _train(
         passes=loss.passes,
         ghost=ghost,
     )
-
-
-def _ghostly(
-    request: FinetuneRequest, units: PrivateUnits, model: TunableModel, matrices: Mapping[str, torch.Tensor]
-) -> bool:
-    """Whether sums are clipped without one gradient per record: where that takes less, by public numbers alone.
-
-    A unit of several records is clipped as a whole, which needs its gradient.
-    """
-    positions = _positions(request, model)
-    return units.contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
 
 
 def _positions(request: FinetuneRequest, model: TunableModel) -> int:

@@ -27,12 +27,11 @@ from privdistill.mechanisms.release import (
     PrivateUnits,
     Release,
     StatisticRequest,
+    unit_parts,
 )
 
 __all__ = ["Grid", "clean_sum", "grid_for", "release_statistic", "unit_vector"]
 
-_UNIT_SCALE = 0.25
-"""Weight of the `units` count, as a share of one record's sensitivity."""
 _MARGIN = 1 - 1e-9
 
 
@@ -55,15 +54,10 @@ class Grid(NamedTuple):
 def grid_for(request: StatisticRequest, *, contribution_bound: int, noise_multiplier: float, grid_steps: float) -> Grid:
     """Sensitivity and grid of a request.
 
-    Sensitivity: one record moves the scaled sum by at most S = sqrt(sum of parts squared) in L2. With a contribution
-    bound
-        K > 1, a unit's summed vector is clipped to sqrt(K) S and its `units` cell weighs S / 4.
+    Sensitivity: one unit moves the scaled sum by at most the root sum of squares of `unit_parts`, in L2.
     """
     record = math.sqrt(math.fsum(part**2 for part in request.sensitivity_parts.values()))
-    if contribution_bound == 1:
-        parts: Mapping[str, float] = request.sensitivity_parts
-    else:
-        parts = {"clipped-sum": record * math.sqrt(contribution_bound), "units": record * _UNIT_SCALE}
+    parts = unit_parts(request.sensitivity_parts, contribution_bound)
     sensitivity = math.sqrt(math.fsum(part**2 for part in parts.values()))
     bound = record * math.sqrt(contribution_bound)
     return Grid(noise_multiplier * sensitivity / grid_steps, bound, parts, sensitivity)

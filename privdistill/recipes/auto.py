@@ -78,10 +78,10 @@ def _evolution(task: Task, mu: float, machine: Machine) -> str | None:
     del machine
     if not task.size:
         return None
-    votes, noise = task.size / (2 * task.rows), _ROUNDS_FACTOR / mu
+    votes, noise = (task.train_size or 0) / (2 * task.rows), _ROUNDS_FACTOR / mu
     if votes <= _VOTES_PER_CANDIDATE * noise:
         return None
-    return f"{votes:.0f} votes a candidate stand above a noise of {noise:.1f}"
+    return f"{votes:.2g} votes a candidate stand above a noise of {noise:.1f}"
 
 
 _EXPECTED: tuple[tuple[str, Callable[[Task, float, Machine], str | None]], ...] = (

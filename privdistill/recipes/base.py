@@ -7,7 +7,7 @@ calibrated and charged before the first noise is drawn; then `run` is a Python g
 It does not know the corpus, the ledger, the audit or the gate.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast, runtime_checkable
@@ -26,6 +26,7 @@ from privdistill.synthesis.teacher import Teacher
 
 __all__ = [
     "Context",
+    "Foreseeing",
     "PlannedMechanism",
     "Progress",
     "Recipe",
@@ -56,7 +57,7 @@ class Task:
         label_descriptions: label -> words for the prompts (declared).
         describe: declared description of the texts, e.g. `short movie reviews`.
         rows: exactly how many rows must come out.
-        size: declared corpus size, or None.
+        size: declared corpus size in records, or None.
         epsilon: total epsilon of the run (None for a recipe that claims nothing).
         delta: total delta of the run.
         class_shares: `tempered` or `counted`, see `matching.quotas`.
@@ -69,6 +70,7 @@ class Task:
         teachers: how many teachers label candidates, and what is done where they disagree (see `config.Synthesis`).
         fields: names of the fields that a text is made of (see `features.fields`), or none.
         rationales: whether rows are explained once they are there (see `synthesis.rationales`).
+        holdout: share of units that no mechanism reads.
     """
 
     labelled: bool
@@ -90,6 +92,12 @@ class Task:
     teachers: Literal["one", "mean", "drop"] = "one"
     fields: tuple[str, ...] = ()
     rationales: bool = False
+    holdout: float = 0.0
+
+    @property
+    def train_size(self) -> float | None:
+        """About how many of the declared records mechanisms read."""
+        return None if self.size is None else self.size * (1 - self.holdout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,21 @@ class Rows:
     teacher: Teacher | None = None
     rationales: Rationales | None = None
 
+    @property
+    def repeated(self) -> int:
+        """How many rows have a text that another row has already."""
+        return len(self.texts) - len(set(self.texts))
+
+    def shortcomings(self) -> Iterator[str]:
+        """What these rows cannot do, in sentences; post-processing, where anything is claimed of the rows at all."""
+        for name in self.below_noise:
+            yield f"class {name!r} is below the noise floor: what was released about it is mostly noise"
+        if self.repeated:
+            yield (
+                f"{self.repeated} of {len(self.texts)} rows repeat the text of another row, because too few different "
+                "ones were written; ask for fewer --rows, choose another --model, or raise pool_factor"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -162,6 +185,14 @@ class Context:
 
 
 RecipeRun = Generator[MechanismRequest, Release, Rows]
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A recipe that says what it will ask for, as far as public facts tell, so that a refusal comes before a charge."""
+
+    def foreseen(self, task: Task, models: Models) -> tuple[MechanismRequest, ...]:
+        """Requests whose shape, model and limits are those that `run` will ask with; counts stand for themselves."""
 
 
 @runtime_checkable

@@ -33,12 +33,14 @@ from privdistill.synthesis.teacher import Teacher, fit_teacher
 from privdistill.synthesis.waves import Author, Waves
 
 __all__ = [
+    "OPTIONS",
     "STATISTIC",
     "Choice",
     "DistributionRecipe",
     "Ground",
     "Measured",
     "Refine",
+    "expected_classes",
     "expected_texts",
     "herded",
     "make_ground",
@@ -49,6 +51,8 @@ __all__ = [
 
 STATISTIC = "statistic"
 """Plan name of the one statistic."""
+OPTIONS = ("class_shares", "teachers", "soft_label_temperature")
+"""What the recipes of this spine heed beside the settings that every recipe does."""
 _POOL_FACTOR, _MORE_TEXTS = 6.0, 12_000
 """Candidates written per row, when the performance settings do not say otherwise, and up to how many as many again:
 those cost a quarter of an hour of two cores at most."""
@@ -129,6 +133,7 @@ class DistributionRecipe:
     """Noised class statistics, matched by steered sampling and selection."""
 
     name = "distribution"
+    options = OPTIONS
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One full-batch Gaussian statistic takes the whole budget."""
@@ -140,7 +145,7 @@ class DistributionRecipe:
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """What to expect of the statistic and of the candidates."""
-        return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task))
+        return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task), expected_classes(task))
 
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and select."""
@@ -150,6 +155,13 @@ class DistributionRecipe:
 def expected_texts(task: Task) -> int:
     """About how many texts the language model writes."""
     return public_texts(task.rows) + int(np.ceil(_pool_factor(task) * task.rows))
+
+
+def expected_classes(task: Task) -> int | None:
+    """Classes that are measured: those declared, or clusters of unlabelled texts; None while labels are not known."""
+    if not task.labelled:
+        return min(_CLUSTERS, task.rows)
+    return len(task.labels) if task.labels else None
 
 
 def public_texts(rows: int) -> int:
@@ -249,7 +261,7 @@ def match(
     choice = choose(candidates, measured)
     if not choice.rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
-    # Repeats rows only when the model wrote too few texts.
+    # Repeats rows only when the model wrote too few texts, which is said.
     order = context.rng.permutation(task.rows) % len(choice.rows)
     chosen, owners = [choice.rows[i] for i in order], choice.owners[order]
     names = ground.rule.names
@@ -261,6 +273,7 @@ def match(
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
         facts={
             **_facts(target, waves, candidates),
+            "rows_repeated": max(task.rows - len(choice.rows), 0),
             "class_shares": _rule(task),
             **choice.facts,
             **said,

@@ -52,6 +52,7 @@ class EvolutionRecipe:
     """Vote histograms, paid every round."""
 
     name = "evolution"
+    options: tuple[str, ...] = ()
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One histogram a round, in equal shares."""
@@ -65,9 +66,10 @@ class EvolutionRecipe:
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """One vote histogram a round; a cell is one candidate."""
-        classes = len(task.labels) if task.labels else 1
-        votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], _BROOD * task.rows // classes)
-        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0)
+        classes = len(task.labels) if task.labels else None if task.labelled else 1
+        cells = None if classes is None else max(1, _BROOD * task.rows // classes)
+        votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], cells)
+        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0, classes)
 
     def run(self, context: Context) -> RecipeRun:
         """Let records vote, keep winners, write variations, and again."""
@@ -197,7 +199,7 @@ def _rows(
     wanted: list[int],
     facts: list[dict[str, float]],
 ) -> Rows:
-    """The winners of the last round, near-duplicates last."""
+    """The winners of the last round, near-duplicates last; repeated, and that is said, where there are too few."""
     seen = NearDuplicates()
     rows: list[tuple[str, int]] = []
     for k, (texts, own) in enumerate(zip(population.texts, votes, strict=True)):
@@ -208,6 +210,7 @@ def _rows(
     if not rows:
         raise MechanismError("the language model wrote no usable text; choose another --model or describe the texts")
     rows = [rows[i % len(rows)] for i in range(context.task.rows)]
+    repeated = len(rows) - len({text for text, _ in rows})
     totals = [float(own.sum()) for own in votes]
     floor = [_NOISE_FLOOR * _deviation(context, _ROUNDS) * np.sqrt(max(own.size, 1)) for own in votes]
     return Rows(
@@ -216,7 +219,7 @@ def _rows(
         soft_labels=None,
         class_names=rule.names,
         below_noise=tuple(name for name, n, least in zip(rule.names, totals, floor, strict=True) if n < least),
-        facts={"rounds": facts},
+        facts={"rounds": facts, "rows_repeated": repeated},
     )
 
 

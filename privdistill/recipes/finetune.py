@@ -10,16 +10,25 @@ sees releases.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.release import FinetuneRequest, IntArray, Release, StatisticRequest
+from privdistill.mechanisms.release import (
+    ClassRule,
+    FinetuneRequest,
+    IntArray,
+    MechanismRequest,
+    Release,
+    StatisticRequest,
+)
 from privdistill.models.interface import TunableModel
+from privdistill.models.loading import Models
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import (
+    OPTIONS,
     STATISTIC,
     DistributionRecipe,
     Ground,
@@ -30,7 +39,7 @@ from privdistill.recipes.distribution import (
 )
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.pool import public_pool, public_shortlist
-from privdistill.synthesis.prompts import item_prompts
+from privdistill.synthesis.prompts import item_prompts, label_words
 from privdistill.synthesis.waves import Author
 
 __all__ = ["GENERATOR", "FinetuneRecipe"]
@@ -60,6 +69,8 @@ bfloat16 on a processor with avx512_bf16, 26 layers below and 4 above, the whole
 _LOUD, _LEFT = 1.8, 0.63
 """The loudest noise that adapters were trained under on public stand-ins, and the part of the gain that it left (TREC,
 one draw, benchmarks/dpsgd.md)."""
+_HOPELESS = 10.0
+"""How many times louder than the loudest that was tried is refused."""
 _BYTES_KEPT = 40 * 576 * 2
 _SHORT = (8192, 0.65, 0.36)
 """Tokens, time of a step and gain per token of held-out film reviews beside the whole vocabulary, one measurement each:
@@ -73,6 +84,9 @@ class FinetuneRecipe:
     """A generator trained under DP-SGD; statistic, teacher and selection as in `distribution`."""
 
     name = "finetune"
+    most_records_a_unit = 32
+    """Rows of one pass of the mechanism: a unit's gradient is clipped as a whole."""
+    options = (*OPTIONS, "tuned_weights", "tuned_layers", "vocabulary_shortlist")
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """The statistic, and one DP-SGD run."""
@@ -81,6 +95,13 @@ class FinetuneRecipe:
             PlannedMechanism(STATISTIC, "gaussian", _STATISTIC_SHARE),
             PlannedMechanism(GENERATOR, "sampled-gaussian", 1 - _STATISTIC_SHARE, sample_rate, steps),
         )
+
+    def foreseen(self, task: Task, models: Models) -> tuple[MechanismRequest, ...]:
+        """The training, but for what the statistic and the public pool will add."""
+        labels = task.labels or ("",)
+        words = label_words(labels, task.label_descriptions, task.other) if task.labels else [None]
+        rule, encoder = ClassRule(labels), models.encoder
+        return (_request(task, models.language_model, rule, words, encoder.max_tokens, None, expected_units=1.0),)
 
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """That of the statistic."""
@@ -113,24 +134,32 @@ class FinetuneRecipe:
         """That of the statistic, and what the training adds."""
         expected = DistributionRecipe().forecast(task, noise_multipliers)
         texts = expected.texts + public_texts(task.rows)  # both models write from prompts alone first
-        return replace(expected, texts=texts, remarks=tuple(_remarks(task, noise_multipliers[GENERATOR])))
+        remarks = tuple(_remarks(task, noise_multipliers[GENERATOR]))
+        ratio, hopeless = _loudness(task, noise_multipliers[GENERATOR]), None
+        if ratio is not None and ratio > _HOPELESS * _LOUD:
+            hopeless = (
+                f"training would drown: over all steps its noise is {ratio:.2g} times as long as the gradient can be, "
+                f"and {_LOUD} is the most that was tried; raise epsilon, train fewer weights, or take another recipe"
+            )
+        return replace(expected, texts=texts, remarks=remarks, hopeless=hopeless)
 
 
 def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
     """Noise against signal, time and memory of the training, for the embedded model on two cores."""
-    size, layers, options = task.size, task.tuned_layers or _LAYERS, tuple(_of_options(task))
+    layers, options = task.tuned_layers or _LAYERS, tuple(_of_options(task))
     yield from options
+    size = task.train_size
     if size is None:
         yield "declare --size to see what the training would cost and how loud its noise would be"
         return
-    sample_rate, steps = schedule_for(size)
+    sample_rate, steps = schedule_for(task.size)
     batch, visits = sample_rate * size, sample_rate * steps * size
-    ratio = noise_multiplier * math.sqrt(layers * _CELLS_A_LAYER[task.tuned_weights] / steps) / batch
+    ratio = _loudness(task, noise_multiplier) or 0.0
     minutes = (size * _SECONDS_BELOW + visits * _SECONDS_ABOVE) / _CORES / 60
     gigabytes = size * _BYTES_KEPT / 1e9
     yield (
-        f"about {batch:.0f} units a step; over all steps the noise is {ratio:.2g} times as long as the gradient, "
-        "were all units to agree"
+        f"about {batch:.0f} records a step; over all steps the noise is {ratio:.2g} times as long as the gradient, "
+        "were all records to agree"
     )
     if ratio > _LOUD:
         yield (
@@ -144,6 +173,15 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
         f"about {math.ceil(minutes)} minutes of training on {_CORES} idle cores and {gigabytes:.2g} GB of activations "
         f"for the embedded model{', without those options' * bool(options)}; then the time of `distribution`"
     )
+
+
+def _loudness(task: Task, noise_multiplier: float) -> float | None:
+    """Noise of all steps over the gradient of all steps, were all records to agree; None without a declared size."""
+    if task.train_size is None:
+        return None
+    sample_rate, steps = schedule_for(task.size)
+    cells = (task.tuned_layers or _LAYERS) * _CELLS_A_LAYER[task.tuned_weights]
+    return noise_multiplier * math.sqrt(cells / steps) / (sample_rate * task.train_size)
 
 
 def _of_options(task: Task) -> Iterator[str]:
@@ -174,20 +212,35 @@ def schedule_for(size: int | None) -> tuple[float, int]:
 def request_for(context: Context, ground: Ground, release: Release) -> FinetuneRequest:
     """What is trained, from public facts and the noised counts."""
     model, task = context.language_model, context.task
-    end, size = _line_end(model), task.vocabulary_shortlist
+    size = task.vocabulary_shortlist
     spoken = ground.words if len(ground.words) == len(ground.rule.names) else [None] * len(ground.rule.names)
+    shortlist = None if size is None else _shortlist(context, ground, size, _line_end(model))
+    units = _noised_units(release)
+    return _request(task, model, ground.rule, spoken, context.encoder.max_tokens, shortlist, expected_units=units)
+
+
+def _request(
+    task: Task,
+    model: TunableModel,
+    rule: ClassRule,
+    words: Sequence[str | None],
+    max_tokens: int,
+    shortlist: IntArray | None,
+    *,
+    expected_units: float,
+) -> FinetuneRequest:
     return FinetuneRequest(
         name=GENERATOR,
-        classes=ground.rule,
+        classes=rule,
         model=model.id,
         layers=task.tuned_layers or _LAYERS,
         rank=_RANK if task.tuned_weights == "low-rank" else None,
-        prompts=tuple(item_prompts(task.describe, word, task.fields) for word in spoken),
-        end=end,
-        max_tokens=context.encoder.max_tokens,
-        shortlist=None if size is None else _shortlist(context, ground, size, end),
+        prompts=tuple(item_prompts(task.describe, word, task.fields) for word in words),
+        end=_line_end(model),
+        max_tokens=max_tokens,
+        shortlist=shortlist,
         max_grad_norm=_MAX_GRAD_NORM,
-        expected_units=_noised_units(release),
+        expected_units=expected_units,
         learning_rate=_LEARNING_RATES[task.tuned_weights],
         recompute=task.recompute,
     )

@@ -30,7 +30,16 @@ from privdistill.matching.gradients import (
 )
 from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import STATISTIC, Choice, Ground, Measured, expected_texts, measure_and_match
+from privdistill.recipes.distribution import (
+    OPTIONS,
+    STATISTIC,
+    Choice,
+    Ground,
+    Measured,
+    expected_classes,
+    expected_texts,
+    measure_and_match,
+)
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.measurement import record_sensitivity
 from privdistill.synthesis.near_duplicates import NearDuplicates
@@ -57,7 +66,7 @@ class GradientRecipe:
     """Noised head gradients, matched by cosine."""
 
     name = "gradient"
-    refinements = ("admm", "language-model")
+    options = (*OPTIONS, "refinement")
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One full-batch Gaussian statistic takes the whole budget."""
@@ -70,7 +79,7 @@ class GradientRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """The statistic with one more block."""
         noise = noise_multipliers[STATISTIC]
-        expected = statistic_forecast(noise, expected_texts(task), more={"gradient": _WEIGHT})
+        expected = statistic_forecast(noise, expected_texts(task), expected_classes(task), more={"gradient": _WEIGHT})
         if task.refinement == "none":
             return expected
         remark = f"refinement {task.refinement} costs no privacy; what it costs in time is not in the figure above"

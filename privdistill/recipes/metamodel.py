@@ -23,7 +23,7 @@ from privdistill.matching.kernel_ridge import (
 )
 from privdistill.mechanisms.release import FloatArray, IntArray
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import STATISTIC, Choice, DistributionRecipe, Measured, measure_and_match
+from privdistill.recipes.distribution import OPTIONS, STATISTIC, Choice, DistributionRecipe, Measured, measure_and_match
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
@@ -35,6 +35,7 @@ class MetamodelRecipe:
     """Noised moments, matched by kernel ridge regression."""
 
     name = "metamodel"
+    options = OPTIONS
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One full-batch Gaussian statistic takes the whole budget."""

@@ -15,6 +15,7 @@ class PassthroughRecipe:
     """Formats private records. Guarantee: none."""
 
     name = "passthrough"
+    options: tuple[str, ...] = ()
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """One disclosure, of kind `none`."""

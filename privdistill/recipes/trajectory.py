@@ -17,6 +17,7 @@ from privdistill.matching.trajectories import follow, head_probabilities, read_s
 from privdistill.mechanisms.release import ExpertRequest, Release, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import (
+    OPTIONS,
     STATISTIC,
     Choice,
     DistributionRecipe,
@@ -47,9 +48,10 @@ class TrajectoryRecipe:
     """One DP-SGD expert run, matched by segments."""
 
     name = "trajectory"
+    options = OPTIONS
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
-        """The statistic, and one DP-SGD run whose batches hold about a thousand units if the declared size is right."""
+        """The statistic, and one DP-SGD run: about a thousand of the declared records a step, holdout included."""
         rate = float(np.clip(_BATCH / task.size, *_SAMPLE_RATES)) if task.size else _UNKNOWN_SIZE_RATE
         return (
             PlannedMechanism(STATISTIC, "gaussian", 1 - _EXPERT_SHARE),

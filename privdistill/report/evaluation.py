@@ -39,9 +39,11 @@ def _head(found: Evaluation) -> Iterator[str]:
     yield "INTERNAL  computed on private records without noise: not for a bundle, a paper or a customer"
     for run in found.runs:
         claimed = "claims nothing" if run.epsilon is None else f"epsilon {run.epsilon:.4g}, delta {run.delta:.3g}"
-        made = f"{run.rows} rows in {run.seconds:.0f} s"
+        made = f"{run.rows} rows" + (" by a resumed run" if run.seconds is None else f" in {run.seconds:.0f} s")
         yield f"  run {plain(run.run_id)}  recipe {plain(run.recipe)}, {claimed}, {made}"
     yield f"  test records {found.test_records}, classes {len(found.classes) or 'none'}"
+    if found.test_dropped:
+        yield f"  {found.test_dropped} more of the test file were left out: the run was made from the same texts"
     if found.test_outside_classes:
         yield f"  {found.test_outside_classes} of them have a label that no row can have: every student gets them wrong"
 
@@ -55,7 +57,7 @@ def _utility(found: Evaluation) -> Iterator[str]:
         ("macro-F1", "macro_f1"),
         ("balanced accuracy", "balanced_accuracy"),
     ):
-        yield f"UTILITY  {title} on test records, half-width of its 95 % interval over test records"
+        yield f"UTILITY  {title} on test records, ± the farther end of its 95 % interval over test records"
         yield f"  {'trained on':{_NAME}}{'rows':>6}  " + "".join(f"{name:>13}" for name in names)
         rows: dict[str, dict[str, Trained]] = {}
         for cell in found.utility:
@@ -69,7 +71,7 @@ def _utility(found: Evaluation) -> Iterator[str]:
         yield ""
     yield "  * non-private reference: real records, published by nobody"
     for student in found.students:
-        seen = "; the generator may have matched what it reads" if student.seen_by_generator else ""
+        seen = "; rows were chosen by what it reads: an upper view" if student.seen_by_generator else ""
         yield from wrap(f"{student.name}: {student.about}{seen}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
@@ -188,16 +190,21 @@ def _variety(found: Evaluation) -> Iterator[str]:
     yield f"TEXTS  {'':{_NAME + 17}}{'synthetic':>18}{'real*':>18}"
     for one in found.variety:
         real = _short(one.real) if one.real else "-"
-        yield f"  {_cut(plain(one.measure), _NAME + 20):{_NAME + 22}}{_short(one.synthetic):>18}{real:>18}"
+        *before, last = wrap(plain(one.measure), _NAME + 20, subsequent_indent="  ") or [""]
+        yield from (f"  {line}" for line in before)
+        yield f"  {last:{_NAME + 22}}{_short(one.synthetic):>18}{real:>18}"
 
 
 def _cost(found: Evaluation) -> Iterator[str]:
     if not found.cost:
         return
-    yield f"COST  making the rows took {found.cost[0].distilling:.0f} s; one training, seconds, on this machine"
+    took = found.cost[0].distilling
+    made = "how long making the rows took is not known" if took is None else f"making the rows took {took:.0f} s"
+    yield f"COST  {made}; one training, seconds, on this machine"
     yield f"  {'student':16}{'on the rows':>14}{'on real*':>14}{'paid off after':>20}"
     for one in found.cost:
-        after = f"{one.break_even:,.0f} trainings" if one.break_even is not None else "never"
+        never = "not known" if one.distilling is None and one.training_synthetic < one.training_real else "never"
+        after = f"{one.break_even:,.0f} trainings" if one.break_even is not None else never
         yield f"  {one.student:16}{one.training_synthetic:>14.2f}{one.training_real:>14.2f}{after:>20}"
 
 
@@ -209,9 +216,9 @@ def _left_out(found: Evaluation) -> Iterator[str]:
 
 
 def _short(one: Estimate) -> str:
-    """Value and half-width: intervals are close to symmetric, --json has both ends."""
+    """Value and distance to the farther end of its interval; --json has both ends."""
     digits = 3 if max(abs(one.value), abs(one.high)) < 10 else 1
-    return f"{one.value:.{digits}f} ±{(one.high - one.low) / 2:.{digits}f}".replace(" ±0.", " ±.")
+    return f"{one.value:.{digits}f} ±{max(one.high - one.value, one.value - one.low):.{digits}f}".replace(" ±0.", " ±.")
 
 
 def _cut(text: str, width: int) -> str:

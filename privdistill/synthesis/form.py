@@ -12,7 +12,9 @@ from privdistill.features.fields import divided
 __all__ = ["SENTENCE_END", "ends_whole", "has_preamble", "tidy"]
 
 SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*$")
-_INNER_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
+_INNER_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]]*")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+"""Letters of scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _PREAMBLE = re.compile(
     r"^\W*(here('s| is| are)\b.{0,40}\b(review|question|example|text|list|sentence|message|some|one|the|a)\b"
     r"|sure\b|certainly\b|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)"
@@ -46,7 +48,12 @@ def tidy(
     kept = _unwrap(" ".join(_BULLET.sub("", text, count=1).split()))
     if not ended or not within(kept):
         kept = _longest_whole(kept, within)
-    if len(kept.split()) < 2 or has_preamble(kept) or _MARKUP.search(kept) or "\ufffd" in kept:
+    if (
+        (len(kept.split()) < 2 and len(_UNSPACED.findall(kept)) < 2)
+        or has_preamble(kept)
+        or _MARKUP.search(kept)
+        or "\ufffd" in kept
+    ):
         return None
     if whole_sentences and not ends_whole(kept):
         return None

@@ -19,14 +19,21 @@ from privdistill.mechanisms.release import (
     TokenBlock,
 )
 
-__all__ = ["PublicMap", "block_weights", "make_public_map", "most_dimensions", "record_sensitivity"]
+__all__ = [
+    "OPENING_POSITIONS",
+    "PublicMap",
+    "block_weights",
+    "make_public_map",
+    "most_dimensions",
+    "record_sensitivity",
+]
 
 _DIMENSIONS = (192, 128)
 _QUIET_NOISE = 1.5
 """Up to this noise multiplier the larger subspace is measured: quiet moments carry more directions."""
 _TEXTS_PER_DIMENSION = 2
 _CLIP_QUANTILE = 0.9
-_POSITIONS = 4
+OPENING_POSITIONS = 4
 _LENGTH_EDGES = (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192)
 _WEIGHTS = {"count": 1.0, "moment": 1.5, "tokens": 1.5, "opening": 1.2, "length": 0.5, "second": 1.0}
 """Scale times norm bound of each block."""
@@ -86,6 +93,6 @@ def make_public_map(public: Encoded, vocabulary: int, noise_multiplier: float) -
         MomentBlock(_WEIGHTS["moment"] / clip, centre, basis, clip),
         SecondMomentBlock(_WEIGHTS["second"] / clip**2, centre, basis, clip),
         TokenBlock(_WEIGHTS["tokens"], columns, vocabulary),
-        OpeningBlock(_WEIGHTS["opening"], columns, vocabulary, _POSITIONS),
+        OpeningBlock(_WEIGHTS["opening"], columns, vocabulary, OPENING_POSITIONS),
         LengthBlock(_WEIGHTS["length"], _LENGTH_EDGES),
     )

@@ -41,3 +41,7 @@ def test_generations_of_several_commits_are_told_apart() -> None:
     results = _results([_run(0.6), _run(0.7) | {"commit": "def"}])
     results["corpora"]["toys"]["epsilon"]["1"] = [_run(0.5)]
     assert "commits abc and def (epsilon 8), abc (epsilon 1), candidates" in markdown(results)
+
+
+def test_both_students_are_marked_as_seen_by_the_choice_of_rows() -> None:
+    assert "| TF-IDF (seen) | of real | MiniLM (seen) | of real |" in markdown(_results([_run(0.6)]))

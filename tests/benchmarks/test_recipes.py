@@ -1,20 +1,23 @@
 """The recipe benchmark: slices add up, shared models change no embedding, table and plot say what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from benchmarks import recipe_table, recipes
 from benchmarks.cells import Cell, CorpusBench, Store
 from benchmarks.corpora import Corpus
 from benchmarks.plot import svg
-from benchmarks.recipe_table import markdown
 from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedModels
 from privdistill.config import Performance, Synthesis
 from privdistill.models.loading import load_models
 from privdistill.recipes import finetune
+from privdistill.synthesis import selection
 from tests.conftest import toy_rows
 from tests.privdistill.mechanisms.conftest import ToySentences
 
@@ -38,6 +41,10 @@ def line(recipe: str, epsilon: float, value: float = 0.6, *, generation: int = 0
         "teacher": 0.777,
     }
     return found | more
+
+
+def markdown(lines: list[dict[str, Any]], auto: str = "distribution", majority: float = 0.5) -> str:
+    return recipe_table.markdown(lines, lambda *given: auto, lambda corpus: majority)
 
 
 LINES = [
@@ -64,25 +71,179 @@ def test_a_slice_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
     assert store.done("another commit") == set()
 
 
-def test_the_table_has_every_cell_the_floor_the_ceiling_and_says_what_does_not_beat_prompts() -> None:
-    text = markdown(LINES, lambda corpus, epsilon, rows: "distribution")
+def test_the_table_has_every_cell_the_floor_and_the_ceiling() -> None:
+    text = markdown(LINES)
     assert "balanced accuracy on 900 test records" in text
     assert "0.710 ± 0.000 (2)" in text, "generations: mean and standard deviation"
     assert "0.500 (0.480 to 0.520)" in text, "one generation: interval over test records"
     assert "real, train side, 2500 records" in text
-    assert "slow does not beat the zero-shot pool at epsilon 4" in text
-    assert "distribution does not beat" not in text
+    assert "| majority class | | | | | 0.500 | | |" in text
     assert "slow, epsilon 8: refused: too few records" in text
     assert "| auto is | distribution |" in text
-    assert "commits abc" in text
     assert "the DP teacher of distribution itself: 0.777 at epsilon 1" in text
+
+
+PEER = line(
+    "a tool 2.7 (epsilon 1.69, its own account)", 0.0, 0.423, origin="peer", trained_rows=500,
+    peer={"empty_rows": 75, "epsilon_claimed": 1.69, "delta": 1e-6, "records": 7134, "epochs": 2.0,
+          "training_seconds": 851.0, "seconds": 1206.4},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("others", [[], LINES], ids=["alone", "beside recipes"])
+def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others: list[dict[str, Any]]) -> None:
+    text = markdown([PEER, *others])
+    for table in (part.splitlines() for part in text.split("\n\n") if part.startswith("| student")):
+        assert {row.count("|") for row in table} == {table[0].count("|")}, "as many cells in each row as in the heading"
+        columns = [cell.strip() for cell in table[0].split("|")]
+        peer = next([cell.strip() for cell in row.split("|")] for row in table if "its own account" in row)
+        assert peer[columns.index("reference")] == "0.423 (0.403 to 0.443)"
+        assert peer[columns.index("seconds")] == "60"
+    assert "500 rows, 75 of them without text; epsilon 1.69 at delta 1e-06 by its own account" in text
+    assert "Balanced accuracy of its students: TF-IDF 0.423" in text
+    assert "one class" not in text
+    flat = PEER | {"scores": PEER["scores"] | {"static": {"accuracy": [0.4] * 3, "balanced_accuracy": [0.5] * 3}}}
+    flat = flat | {"metric": "accuracy"}
+    assert "one class is all that is answered by static embeddings" in markdown([flat])
+
+
+def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
+    text = markdown(LINES)
+    assert "| student TF-IDF (seen by the choice of distribution and finetune) |" in text
+    assert "| student MiniLM (seen by every recipe) |" in text
+    assert "| student static embeddings (seen by no choice) |" in text
+    assert set(selection._STUDENT_WEIGHTS) == {"words", "embeddings"}, "what the choice simulates, as the marks say"
+
+
+def test_each_row_says_which_code_made_it_and_a_mixed_row_is_marked() -> None:
+    other = {"commit": "def", "versions": {"torch": "2"}}
+    again = line("slow", 2.0, 0.5, code=other)
+    text = markdown([*LINES, again, line("slow", 4.0, 0.5, code=other)])
+    rows = {row.split(" | ")[0]: row for row in text.splitlines() if row.startswith("| ")}
+    assert rows["| distribution"].endswith("| abc |")
+    assert rows["| zero-shot pool"].endswith("| abc |")
+    assert rows["| slow"].endswith("| **mixed** |")
+    assert "* code of slow is mixed: abc (epsilon 1, 8), def (epsilon 2, 4)" in text
+    assert "code of distribution is mixed" not in text
+    whole = [one | {"code": other} for one in LINES]
+    assert "mixed:" not in markdown([*LINES, *whole]), "a cell that was made again counts once"
+
+
+def judged(*lines: dict[str, Any], **options: Any) -> str:
+    text = markdown([line("zero-shot pool", 0.0, 0.436), *lines], **options)
+    return text[text.index("## Above the floor at epsilon 4, 500 rows") : text.index("## messages")]
+
+
+def test_a_recipe_beats_the_floor_only_beyond_its_interval() -> None:
+    text = judged(line("far", 4.0, 0.53), line("near", 4.0, 0.51))
+    assert "TF-IDF 0.500, MiniLM 0.500, static embeddings 0.500" in text, "a constant answer is better than the pool"
+    assert "| far | no cell | no cell | every student | 1 of 3 | 1 of 3 |" in text
+    assert "| near | no cell | no cell | none | 0 of 3 | 0 of 3 |" in text, (
+        "0.51 (0.49 to 0.53) may be a constant answer"
+    )
+    assert "| near | no cell | no cell | every student |" in judged(line("near", 4.0, 0.51), majority=0.2)
+
+
+def test_a_recipe_that_needs_two_corpora_is_told_where_it_falls_short_and_whether_auto_takes_it() -> None:
+    both = [line(name, e, v, corpus="reviews") for name, e, v in (("zero-shot pool", 0.0, 0.4), ("far", 4.0, 0.7))]
+    uneven = line("uneven", 4.0, 0.7, corpus="reviews")
+    uneven["scores"]["words"] = line("uneven", 4.0, 0.4)["scores"]["words"]
+    text = judged(*both, line("far", 4.0, 0.53), line("uneven", 4.0, 0.7), uneven, auto="uneven")
+    assert "| far | every student | no cell | every student | 2 of 3 | 2 of 3 |" in text
+    assert "far is not shown" not in text
+    assert "| uneven | MiniLM, static embeddings | no cell | every student | 1 of 3 | 2 of 3 |" in text
+    assert (
+        "* uneven is not shown to beat the floor on 2 corpora with every student: with TF-IDF not on reviews, "
+        "questions; with MiniLM not on questions; with static embeddings not on questions. "
+        "`auto` takes it all the same: messages at epsilon 4, reviews at epsilon 4"
+    ) in text
+    assert "with any student: with TF-IDF not on reviews, questions, messages" in judged(line("near", 4.0, 0.51))
+    assert "`auto` takes it nowhere in this report" in judged(line("near", 4.0, 0.51))
+
+
+def test_every_generation_must_be_above_the_floor_and_a_refusal_or_a_missing_pool_shows_nothing() -> None:
+    two = (line("some", 4.0, 0.8), line("some", 4.0, 0.51, generation=1))
+    assert "| some | no cell | no cell | none |" in judged(*two)
+    refused = line("some", 4.0, status="refused", reason="too few records")
+    assert "| some | no cell | no cell | no cell |" in judged(refused)
+    assert "| some | no cell | no cell | none |" in markdown([line("some", 4.0, 0.8)])
+
+
+def test_the_constant_answer_is_the_commonest_private_label() -> None:
+    rows = [("a b c", "x"), ("a b d", "x"), ("a b e", "y")]
+    corpus = Corpus("toys", ("x", "y", "z"), "notes", {}, "accuracy", 3, tuple(rows), (*rows, ("a b f", "y")))
+    assert corpus.majority() == 0.5
+    assert replace(corpus, metric="balanced_accuracy").majority() == pytest.approx(1 / 3)
+
+
+class Bench:
+    """Makes cells without running anything."""
+
+    def __init__(self, *given: Any) -> None:
+        pass
+
+    def references(self, *given: Any) -> list[dict[str, Any]]:
+        return []
+
+    def cell(self, cell: Cell) -> dict[str, Any]:
+        return line(cell.recipe, cell.epsilon) | cell.__dict__
+
+
+@pytest.fixture
+def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "SharedModels", lambda *given: None)
+    monkeypatch.setattr(recipes, "CorpusBench", Bench)
+    monkeypatch.setattr(recipes, "load", lambda name: name)
+    monkeypatch.setattr(recipes, "_report", lambda *given: None)
+    cells = [Cell("messages", "distribution", epsilon, 200, 0) for epsilon in (4.0, 8.0)]
+    monkeypatch.setattr(recipes, "_cells", lambda bench, given, generation: cells)
+    monkeypatch.setattr(recipes, "names", lambda: ("messages",))
+
+
+def whole_runs(out: Path, *arguments: str) -> list[dict[str, Any]]:
+    recipes.main(["--corpora", "messages", "--out", str(out), *arguments])
+    return [one for one in Store(out / "recipes.jsonl").lines() if one.get("origin") == "whole run"]
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+def test_a_run_keeps_its_wall_time_and_the_table_shows_it_when_it_made_all_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = whole_runs(tmp_path)
+    assert run["in_one_go"]
+    assert (run["cells"], run["rows"], run["generations"]) == (2, 200, 1)
+    assert run["seconds"] >= 0
+    assert run["start"] <= run["end"]
+    assert run["threads"] >= 1
+    assert "2 cells in 0.0 minutes of wall time" in capsys.readouterr().out
+    store = Store(tmp_path / "recipes.jsonl")
+    assert len(store.done(None)) == 2, "the line of a run is no cell"
+    assert "in one go: 2 cells of 200 rows in 0.0 minutes of wall time" in markdown(store.lines())
+    assert ElementTree.fromstring(svg(store.lines())) is not None
+    assert len(whole_runs(tmp_path)) == 1, "a run that made nothing keeps nothing"
+
+
+@pytest.mark.usefixtures("nothing_is_run")
+@pytest.mark.parametrize("slice_of", ["recipes", "epsilons", "what was there", "time"])
+def test_a_slice_is_not_all_cells_in_one_go(slice_of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"recipes": ["--recipes", "distribution"], "epsilons": ["--epsilons", "4"]}.get(slice_of, [])
+    if slice_of == "what was there":
+        Store(tmp_path / "recipes.jsonl").append(line("distribution", 4.0, rows=200))
+    if slice_of == "time":
+        clock = iter(range(0, 10**6, 4000))  # more than an hour from one look at it to the next
+        monkeypatch.setattr(recipes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    (run,) = whole_runs(tmp_path, *given)
+    assert not run["in_one_go"]
+    assert "No run kept here made all cells of `make bench-recipes` in one go" in markdown(
+        Store(tmp_path / "recipes.jsonl").lines()
+    )
 
 
 def test_the_newest_line_of_a_cell_counts() -> None:
     lines = [line("distribution", 8.0, 0.5), line("distribution", 8.0, 0.8)]
-    text = markdown(lines, lambda *given: "distribution")
-    assert "0.800" in text
-    assert "0.500" not in text
+    text = markdown(lines)
+    assert "0.800 (" in text
+    assert "0.500 (" not in text
 
 
 def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
@@ -120,7 +281,7 @@ def test_cells_and_references_run_once_on_shared_models(
     assert 0.0 <= made["distribution"]["teacher"] <= 1.0
     assert made["real, train side"]["scores"]["words"]["accuracy"][0] > 0.9
     assert made["real, train side"]["trained_rows"] == 126
-    assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines(), lambda *given: "distribution")
+    assert "toys, 12 rows: accuracy on 60 test records" in markdown(store.lines())
     assert "likelihood" not in made["distribution"]
     monkeypatch.setattr(finetune, "_LAYERS", 1)  # the tiny model has two
     tuned = bench.cell(Cell("toys", "finetune", 8.0, 12, 0))
@@ -128,7 +289,7 @@ def test_cells_and_references_run_once_on_shared_models(
     assert tuned["likelihood"]["gain_per_token"]["n"] == 60
     assert tuned["likelihood"]["perplexity"][0] != tuned["likelihood"]["perplexity"][1], "training changed the model"
     assert 0 < tuned["sampled"]["rows"] <= 12
-    said = markdown([*store.lines(), tuned], lambda *given: "distribution")
+    said = markdown([*store.lines(), tuned])
     assert "the model that finetune trained at epsilon 8: perplexity of 60 real test texts" in said
     from privdistill.models import loading
 

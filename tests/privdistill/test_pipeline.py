@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,9 +15,9 @@ from privdistill import pipeline
 from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
-from privdistill.errors import ConfigError, CorpusError, MechanismError, PrivacyError, RunError
+from privdistill.errors import AssetError, ConfigError, CorpusError, MechanismError, PrivacyError, RunError
 from privdistill.features.encoded import TextEncoder
-from privdistill.mechanisms.release import ClassRule, CountBlock, StatisticRequest
+from privdistill.mechanisms.release import ClassRule, CountBlock, FinetuneRequest, StatisticRequest
 from privdistill.models import loading
 from privdistill.recipes import registry
 from privdistill.recipes.base import PlannedMechanism, Rows
@@ -98,6 +99,42 @@ def test_a_run_has_its_rows_its_claim_and_its_charges(recipe, config: RunConfig,
     assert claim.mechanisms[0].noise_multiplier == drawn[0]["noise_multiplier"]
     assert stat.S_IMODE(os.stat(run.path).st_mode) == stat.S_IMODE(os.stat(run.private).st_mode) == 0o700
     assert all(stat.S_IMODE(os.stat(f).st_mode) == 0o600 for f in run.private.iterdir())
+
+
+def test_what_can_be_refused_by_public_facts_costs_nothing(
+    recipe, config: RunConfig, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before: the label list and the statistic were drawn, and then the model was found to be unfit."""
+    asked: list[object] = []
+    foreseen = FinetuneRequest(
+        name="generator",
+        classes=ClassRule(("a",)),
+        model="toy",
+        layers=1,
+        rank=1,
+        prompts=(("",),),
+        end=0,
+        max_tokens=8,
+        shortlist=None,
+        max_grad_norm=1.0,
+        expected_units=1.0,
+        learning_rate=1.0,
+    )
+
+    def refuse(request: object, model: object, contribution_bound: int) -> None:
+        asked.append((request, contribution_bound))
+        raise AssetError("this model cannot be cut")
+
+    recipe.foreseen = lambda self, task, models: (foreseen,)
+    known = loading.load_models()
+    monkeypatch.setattr(loading, "load_models", lambda *args: replace(known, language_model=object()))
+    monkeypatch.setattr("privdistill.mechanisms.finetuning.require_trainable", refuse)
+    released = config.model_copy(update={"source": config.source.model_copy(update={"labels": None})})
+    for one in (config, released):
+        with pytest.raises(AssetError, match="cannot be cut"):
+            generate(one, ledger)
+    assert asked == [(foreseen, 1)] * 2
+    assert all(Ledger(ledger).total(source_id).attempts == 0 for source_id, *_ in Ledger(ledger).sources())
 
 
 def test_two_runs_with_the_same_spec_differ_and_each_is_accounted(recipe, config, ledger, tmp_path: Path) -> None:
@@ -318,3 +355,22 @@ def test_any_script_and_nul_bytes_pass_through_unharmed(recipe, config, ledger, 
     train = pq.read_table(run.private / "train.parquet")["text"].to_pylist()
     holdout = pq.read_table(run.private / "holdout.parquet")["text"].to_pylist()
     assert sorted(train + holdout) == sorted(texts)
+
+
+def test_rows_that_repeat_others_are_said_where_anything_is_claimed(recipe, config, ledger, tmp_path: Path) -> None:
+    """Of records that are copied as they are, how many are alike is private, and stderr may be a log."""
+    real = recipe.run
+
+    def alike(self, context):
+        rows = yield from real(self, context)
+        return replace(rows, texts=("one and the same", *rows.texts[1:-1], "one and the same"))
+
+    recipe.run = alike
+    said: list[str] = []
+    generate(config, ledger, tmp_path / "claimed", notice=said.append)
+    assert any("1 of 30 rows repeat the text of another" in one for one in said)
+    synthesis = config.synthesis.model_copy(update={"recipe": "passthrough", "rows": 400})
+    copied: list[str] = []
+    told = {"synthesis": synthesis, "privacy": Privacy()}
+    generate(config.model_copy(update=told), ledger, tmp_path / "copied", notice=copied.append)
+    assert copied == ["records are read up to 256 tokens; a longer one is cut there"]

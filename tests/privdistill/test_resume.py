@@ -96,6 +96,7 @@ def test_a_run_stopped_anywhere_after_its_charge_goes_on_without_another(
     assert Ledger(ledger).verify()[0] == len(kinds)
     assert 0.99 * 4 <= (read_claim(run).epsilon or 0) <= 4
     assert run.manifest().run_id == read_claim(run).run_id
+    assert run.manifest().resumed
 
 
 def test_what_was_kept_and_is_gone_is_not_drawn_again(recipe, config, ledger, tmp_path, monkeypatch) -> None:

@@ -7,6 +7,7 @@ corpus is synthetic.
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,12 @@ def _linear_on_words(texts: list[str], labels: Sequence[str]) -> Callable[[list[
     return _fitted(make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), _regression()), texts, labels)
 
 
+@cache
+def _loaded(learn: Callable[[Any, Sequence[str]], object], space: str | None) -> None:
+    """Learn two rows, so that everything that is imported late has been imported."""
+    learn(["yes indeed", "not at all"] if space is None else np.eye(2, dtype=np.float32), ("a", "b"))
+
+
 def _linear_on_points(points: Embeddings, labels: Sequence[str]) -> Callable[[Embeddings], Sequence[str]]:
     return _fitted(_regression(), points, labels)
 
@@ -96,10 +103,15 @@ def _fitted(model: Any, inputs: Any, labels: Sequence[str]) -> Callable[[Any], S
     return lambda asked: [str(one) for one in model.predict(asked)]
 
 
-def _small_transformer(texts: list[str], labels: Sequence[str]) -> Callable[[list[str]], Sequence[str]]:
+def _small_transformer(
+    texts: list[str], labels: Sequence[str], steps: int | None = None
+) -> Callable[[list[str]], Sequence[str]]:
     from privdistill.evaluation.students.networks import train_small_transformer
 
-    return train_small_transformer(texts, labels)
+    return train_small_transformer(texts, labels, steps)
+
+
+_one_step = partial(_small_transformer, steps=1)
 
 
 def _regression() -> Any:
@@ -111,15 +123,34 @@ def _regression() -> Any:
 STUDENTS: Mapping[str, Student] = {
     student.name: student
     for student in (
-        Student("words", "TF-IDF of words and pairs, logistic regression", None, _linear_on_words),
-        Student("encoder", "the run's own sentence encoder, logistic regression", "encoder", _linear_on_points),
+        Student(
+            "words",
+            "TF-IDF of words and pairs, logistic regression",
+            None,
+            _linear_on_words,
+            partial(_loaded, _linear_on_words, None),
+        ),
+        Student(
+            "encoder",
+            "the run's own sentence encoder, logistic regression",
+            "encoder",
+            _linear_on_points,
+            partial(_loaded, _linear_on_points, "encoder"),
+        ),
         Student(
             "static",
             "frequency-weighted mean of static token embeddings, logistic regression",
             "static",
             _linear_on_static,
+            partial(_loaded, _linear_on_static, "static"),
         ),
-        Student("transformer", "two transformer layers trained from nothing", None, _small_transformer),
+        Student(
+            "transformer",
+            "two transformer layers trained from nothing",
+            None,
+            _small_transformer,
+            partial(_loaded, _one_step, None),
+        ),
     )
 }
 """The families that need nothing but the run's own models; `networks.finetuned` makes one more."""

@@ -7,6 +7,7 @@ forked, so that nobody else's generator is touched. It does not know where texts
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,12 @@ class _SmallTransformer(torch.nn.Module):
         return self.head((hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1))
 
 
-def train_small_transformer(texts: Sequence[str], labels: Sequence[str]) -> Ask:
-    """Train on texts and labels; about 10 passes, between 300 and 1,200 steps of 64 texts."""
+def train_small_transformer(texts: Sequence[str], labels: Sequence[str], steps: int | None = None) -> Ask:
+    """Train on texts and labels; about 10 passes, between 300 and 1,200 steps of 64 texts, unless `steps` are given."""
     counts = Counter(word for text in texts for word in _words(text))
     index = {word: i + 2 for i, (word, n) in enumerate(counts.most_common(_VOCABULARY)) if n > 1}
     names = sorted(set(labels))
-    steps = int(np.clip(_EPOCHS * len(texts) // _BATCH, *_STEPS))
+    steps = int(np.clip(_EPOCHS * len(texts) // _BATCH, *_STEPS)) if steps is None else steps
 
     def ids(some: Sequence[str]) -> torch.Tensor:
         rows = [[index.get(word, 1) for word in _words(text)[:_LENGTH]] or [1] for text in some]
@@ -86,10 +87,12 @@ def finetuned(folder: Path, model_id: str) -> Student:
         AssetError: when it learns, if the folder holds no model that can be read without executing foreign code.
     """
     about = f"{model_id}, fine-tuned with a new head for {_TUNED_STEPS} steps"
-    return Student("finetuned", about, None, lambda texts, labels: _finetune(folder, model_id, texts, labels))
+    learn = partial(_finetune, folder, model_id, steps=_TUNED_STEPS)
+    one_step = partial(_finetune, folder, model_id, ["yes indeed", "not at all"], ("a", "b"), steps=1)
+    return Student("finetuned", about, None, learn, cache(one_step))
 
 
-def _finetune(folder: Path, model_id: str, texts: list[str], labels: Sequence[str]) -> Ask:
+def _finetune(folder: Path, model_id: str, texts: list[str], labels: Sequence[str], steps: int) -> Ask:
     from transformers import AutoModel, AutoTokenizer
 
     try:
@@ -116,7 +119,7 @@ def _finetune(folder: Path, model_id: str, texts: list[str], labels: Sequence[st
             both,
             lambda rows: scores([texts[i] for i in rows]),
             _targets(labels, names),
-            _TUNED_STEPS,
+            steps,
             _TUNED_BATCH,
             _TUNED_RATE,
         )

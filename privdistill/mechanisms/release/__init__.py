@@ -6,6 +6,7 @@ code on the private side. A `Release` is safe to hand to anybody: its payload is
 It does not know how a statistic is computed, how noise is drawn or who is charged.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -49,7 +50,27 @@ __all__ = [
     "StatisticRequest",
     "TokenBlock",
     "VoteBlock",
+    "unit_parts",
 ]
+
+_UNIT_SCALE = 0.25
+"""Weight of the `units` count, as a share of one record's sensitivity."""
+
+
+def unit_parts(record_parts: Mapping[str, float], contribution_bound: int) -> Mapping[str, float]:
+    """What enters the L2 sensitivity of a full-batch sum, by name: its root sum of squares is the sensitivity.
+
+    Sensitivity: a unit of one record moves the sum by at most S, the root sum of squares of `record_parts`. With a
+        contribution bound K > 1, a unit's summed vector is clipped to sqrt(K) S, and its `units` cell weighs S / 4.
+
+    Args:
+        record_parts: scale times norm bound of every block that one record fills.
+        contribution_bound: K, the most records of one unit.
+    """
+    if contribution_bound == 1:
+        return record_parts
+    record = math.sqrt(math.fsum(part**2 for part in record_parts.values()))
+    return {"clipped-sum": record * math.sqrt(contribution_bound), "units": record * _UNIT_SCALE}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,6 +163,25 @@ def test_what_stands_for_no_unit_joins_no_people(tmp_path: Path, missing: object
         load(path, label=None, unit="who")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_records_without_a_group_are_a_group(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, [("a b", "x", "north"), ("c d", "x", ""), ("e f", "x", " ")])
+    records = read(path, text_column="text", label_column="label", group_column="who")
+    assert records.groups == ("north", "(none)", "(none)")
+    assert load(path).groups is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_an_absent_column_is_told_in_the_words_of_the_caller(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    with pytest.raises(CorpusError, match=r"no column 'city'.*--label-column or --unit"):
+        load(path, unit="city")
+    with pytest.raises(
+        CorpusError, match=r"no column 'city'; found 3 columns, among them 'text', 'label'\. Look elsewhere$"
+    ):
+        read(path, text_column="text", label_column=None, group_column="city", advice="Look elsewhere")
+
+
 def test_a_column_with_gaps_gives_the_same_units_as_one_without(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -46,7 +46,8 @@ def test_self_bleu_of_copies_is_one_and_of_strangers_is_small() -> None:
     strangers = self_bleu([" ".join(f"w{i}x{j}" for j in range(8)) for i in range(20)])
     assert copies is not None
     assert strangers is not None
-    assert copies.value == 1.0
+    assert copies.value == copies.high == 1.0
+    assert copies.low < 1.0, "five copies do not say that there is nothing else"
     assert strangers.value < 0.05
     assert self_bleu(["alone"]) is None
 
@@ -63,6 +64,16 @@ def test_distinct_counts_at_one_number_of_words() -> None:
     assert longer is not None
     assert longer.value == pytest.approx(many.value, abs=0.08), "more rows of one kind change nothing"
     assert distinct(["too short"], 1, 500, rng) is None
+
+
+def test_sets_of_a_small_corpus_differ_and_so_do_the_ends() -> None:
+    rng, texts = np.random.default_rng(0), [text for text, _ in toy_rows(12, seed=0)]
+    total = sum(len(words_of(text)) for text in texts)
+    half = distinct(texts, 2, total // 2, rng)
+    assert half is not None
+    assert half.low < half.value < half.high
+    assert distinct(texts, 2, total // 2 + 1, rng) is None, "sets that are nearly the corpus would all be alike"
+    assert distinct(texts, 2, 1, rng) is None, "one word has no pair"
 
 
 def test_vendi_is_the_entropy_of_the_kernel() -> None:

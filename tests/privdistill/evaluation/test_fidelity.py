@@ -93,5 +93,8 @@ def test_a_collapsed_sample_has_precision_and_no_recall() -> None:
     assert found.mauve.value < 0.5 < same.mauve.value
     assert same.frechet.n == 300
     for one in (found.frechet, found.mauve, found.precision, found.recall):
-        assert one.low <= one.value <= one.high
+        assert 0.0 <= one.low <= one.value <= one.high
+        assert one.low < one.high
         assert "halves" in one.method
+    for one in (found, same):
+        assert max(one.mauve.high, one.precision.high, one.recall.high) <= 1.0

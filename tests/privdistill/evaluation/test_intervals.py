@@ -11,12 +11,14 @@ from privdistill.evaluation.fidelity import frechet
 from privdistill.evaluation.intervals import (
     bootstrapped,
     half_sampled,
+    over_draws,
     over_generations,
     paired_difference,
     paired_ratio,
+    seen_on_none,
     wilson,
 )
-from privdistill.evaluation.scores import macro_f1
+from privdistill.evaluation.scores import balanced_accuracy, macro_f1
 
 WORLDS = 300
 LEAST = 0.91
@@ -66,7 +68,7 @@ def test_generations_cover_the_mean_of_all_generations() -> None:
 def test_halves_cover_a_mean_and_a_distance_that_is_biased_by_size() -> None:
     def mean(rng: np.random.Generator) -> Estimate:
         points = rng.exponential(size=200)
-        return half_sampled(lambda rows: float(points[rows[0]].mean()), (200,), rng, "points")
+        return half_sampled(lambda rows: float(points[rows[0]].mean()), (200,), rng, "points", (0.0, np.inf))
 
     assert coverage(1.0, mean) > LEAST
     # The distance's own expectation at this size is the target: the bias is the same for all samples of one size.
@@ -80,7 +82,9 @@ def test_halves_cover_a_mean_and_a_distance_that_is_biased_by_size() -> None:
 
     def distance(rng: np.random.Generator) -> Estimate:
         one, other = pair(rng)
-        return half_sampled(lambda rows: frechet(one[rows[0]], other[rows[1]]), (size, size), rng, "points")
+        return half_sampled(
+            lambda rows: frechet(one[rows[0]], other[rows[1]]), (size, size), rng, "points", (0.0, np.inf)
+        )
 
     assert coverage(expected, distance, 150) > LEAST - 0.03
 
@@ -113,6 +117,81 @@ def test_paired_intervals_cover_and_are_narrower_than_unpaired_ones() -> None:
     assert paired_ratio([1.0, 1.0], [0.0, 0.0], rng) is None
 
 
+def test_draws_of_rows_vary_beside_test_records() -> None:
+    def shares(rng: np.random.Generator) -> list[float]:
+        easy, taught = rng.random(200), 0.7 + 0.08 * rng.standard_normal(5)
+        return [float(np.mean(easy < one)) for one in taught]
+
+    assert coverage(0.7, lambda rng: over_draws(shares(rng), 200), 1000) > LEAST
+    assert coverage(0.7, lambda rng: wilson(float(np.mean(shares(rng))), 200), 1000) < 0.88, "records alone do not do"
+    both = over_draws([0.6, 0.8, 0.7], 200)
+    assert both.high - both.low > wilson(0.7, 200).high - wilson(0.7, 200).low
+    assert both.method == "Wilson 95 % over test records and Student t 95 % over 3 draws of rows, in quadrature"
+    assert over_draws([0.7], 200) == wilson(0.7, 200)
+    assert over_draws([1.0, 0.4], 200).high == 1.0
+
+
+PERFECT = np.array([[60.0, 0.0], [0.0, 40.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("score", [macro_f1, balanced_accuracy])
+def test_no_error_among_few_records_is_no_certainty(score: Callable) -> None:
+    rng = np.random.default_rng(0)
+    found = bootstrapped(score, PERFECT, rng)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert 1 - found.low == pytest.approx(np.hypot(seen_on_none(60), seen_on_none(40)) / 2)
+    assert found.low < wilson(1.0, 100).low
+    assert "all bootstrap draws agree" in found.method
+    assert (bootstrapped(score, 0 * PERFECT, rng).low, bootstrapped(score, 0 * PERFECT, rng).high) == (0.0, 1.0)
+
+
+def test_students_that_agree_everywhere_are_not_known_to_be_equal() -> None:
+    rng, same = np.random.default_rng(0), (np.arange(100) < 80).astype(float)
+    gap, ratio = paired_difference(same, same), paired_ratio(same, same, rng)
+    assert ratio is not None
+    assert (gap.low, gap.value, gap.high) == (-seen_on_none(100), 0.0, seen_on_none(100))
+    assert (ratio.low, ratio.high) == pytest.approx((1 - seen_on_none(100) / 0.8, 1 + seen_on_none(100) / 0.8))
+    assert "same on all" in gap.method
+    assert "agree" in ratio.method
+    perfect = paired_difference(np.ones(50), np.zeros(50))
+    assert (perfect.low, perfect.high) == (1 - seen_on_none(50), 1.0)
+    alone = paired_difference([1.0], [0.0])
+    assert alone.low < 1.0
+
+
+def test_rare_errors_are_covered() -> None:
+    """Nearly half of these worlds show no error: an interval without width would miss the truth in all of those."""
+
+    def table(rng: np.random.Generator) -> np.ndarray:
+        wrong = rng.binomial((200, 200), 0.002)
+        return np.array([[200 - wrong[0], wrong[0]], [wrong[1], 200 - wrong[1]], [0, 0]], dtype=np.float64)
+
+    def gap(rng: np.random.Generator) -> Estimate:
+        return paired_difference(np.ones(300), (rng.random(300) > 0.002).astype(float))
+
+    assert coverage(0.998, lambda rng: bootstrapped(balanced_accuracy, table(rng), rng)) > LEAST
+    assert coverage(0.002, gap, 1000) > LEAST
+
+
+def test_ends_lie_in_the_range_of_the_measure() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([np.ones(40), np.zeros(2)])
+    share = half_sampled(lambda rows: float(points[rows[0]].mean()), (42,), rng, "texts", (0.0, 1.0))
+    assert share.low < share.value < share.high == 1.0
+    none = half_sampled(lambda rows: 0.0, (42,), rng, "texts", (0.0, 1.0))
+    assert (none.low, none.value, none.high) == (0.0, 0.0, seen_on_none(42))
+    assert (
+        half_sampled(lambda rows: float(np.square(points[rows[0]]).sum()), (42,), rng, "t", (30.0, 41.0)).high == 41.0
+    )
+    assert paired_difference([1, 1, 1, 0], [0, 0, 0, 0]).high == 1.0
+    spread = over_generations([0.9, 1.0])
+    assert spread is not None
+    assert (spread.low >= 0.0, spread.high) == (True, 1.0)
+    alike = over_generations([0.9, 0.9])
+    assert alike is not None
+    assert "no spread was seen" in alike.method
+
+
 def test_an_interval_that_is_too_narrow_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "_Z", 1.2)
     assert coverage(0.5, lambda rng: wilson(rng.binomial(120, 0.5) / 120, 120), 2000) < 0.85
@@ -120,4 +199,4 @@ def test_an_interval_that_is_too_narrow_is_caught(monkeypatch: pytest.MonkeyPatc
 
 def test_halves_of_three_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4"):
-        half_sampled(lambda rows: 0.0, (3,), np.random.default_rng(0), "texts")
+        half_sampled(lambda rows: 0.0, (3,), np.random.default_rng(0), "texts", (0.0, 1.0))

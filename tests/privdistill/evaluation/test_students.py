@@ -1,14 +1,20 @@
 """Every family learns what can be learnt and nothing else; references for what each one reads."""
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from privdistill.config import RunConfig, Source, Synthesis
 from privdistill.errors import AssetError
 from privdistill.evaluation.students import STUDENTS, Scores, majority_score, train_and_test
 from privdistill.evaluation.students.networks import finetuned
+from privdistill.evaluation.students.seen import SEEN, seen_students
 from privdistill.evaluation.students.static import StaticEncoder
 from privdistill.evaluation.students.student import Student
 from privdistill.evaluation.subsets import Sample
@@ -57,6 +63,56 @@ def test_a_single_class_is_answered_throughout_and_takes_no_time() -> None:
     answers = STUDENTS["words"].answer(only, test, ("bad", "good"))
     assert set(answers.classes.tolist()) == {1}
     assert answers.seconds == 0.0
+
+
+class Stopwatch:
+    """A clock that moves when somebody works: 50 seconds of loading, once; one second a row of training."""
+
+    def __init__(self) -> None:
+        self.now, self.loaded = 0.0, False
+
+    def load(self) -> None:
+        self.now += 0.0 if self.loaded else 50.0
+        self.loaded = True
+
+    def learn(self, texts: Sequence[str], labels: Sequence[str]) -> Callable[[Sequence[str]], Sequence[str]]:
+        self.load()  # what is not there yet is waited for
+        self.now += len(texts)
+        return lambda asked: ["bad"] * len(asked)
+
+
+@pytest.mark.parametrize("order", [(30, 90), (90, 30)])
+def test_what_is_trained_on_first_does_not_pay_for_the_libraries(order: tuple[int, int]) -> None:
+    watch = Stopwatch()
+    student = Student("slow", "counts rows", None, watch.learn, watch.load)
+    seconds = {
+        n: student.answer(sample(n, 0), sample(20, 1), ("bad", "good"), lambda: watch.now).seconds for n in order
+    }
+    assert seconds == {30: 30.0, 90: 90.0}
+    assert watch.now == 170.0
+
+
+LATE = """
+import json, sys, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+from privdistill.evaluation.students import STUDENTS
+found = {}
+for name in sys.argv[1:]:
+    student = STUDENTS[name]
+    student.load()
+    before = set(sys.modules)
+    given = ["one two", "three four"] * 20 if student.space is None else np.eye(4, dtype=np.float32).repeat(10, axis=0)
+    student.learn(given, ["a", "b"] * 20)
+    found[name] = sorted(set(sys.modules) - before)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("names", [("words", "encoder", "static"), ("static",), ("encoder",)])
+def test_nothing_is_imported_while_the_clock_runs(names: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-c", LATE, *names], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {name: [] for name in names}
 
 
 def test_training_a_network_touches_nobody_elses_randomness() -> None:
@@ -119,3 +175,24 @@ def test_one_class_is_answered_with_that_class() -> None:
 def test_majority_and_ratios() -> None:
     assert majority_score(["a", "a", "b"], ["a", "b", "b", "b"]) == 0.25
     assert Scores(0.6, 0.9).relative_to(Scores(0.8, 0.9)) == Scores(0.6 / 0.8, 1.0)
+
+
+def configured(shares: str = "tempered") -> RunConfig:
+    return RunConfig(source=Source(path="x"), synthesis=Synthesis(class_shares=shares))
+
+
+def test_the_student_of_words_is_seen_wherever_a_recipe_simulates_it() -> None:
+    for recipe in ("distribution", "finetune"):
+        assert {"words", "encoder", "finetuned"} == seen_students([recipe], configured("counted"))
+    for recipe in ("gradient", "metamodel", "trajectory"):
+        assert "words" in seen_students([recipe], configured()), "class shares are tried out on it"
+        assert "words" not in seen_students([recipe], configured("counted"))
+    assert seen_students(["evolution"], configured()) == {"encoder", "finetuned"}
+    assert not seen_students(["passthrough"], configured())
+    assert seen_students(["passthrough", "a guest"], configured()) == {*STUDENTS, "finetuned"}
+
+
+def test_every_built_in_recipe_says_what_it_sees() -> None:
+    from privdistill.recipes.registry import _BUILT_IN
+
+    assert set(SEEN) == set(_BUILT_IN)

@@ -27,6 +27,13 @@ def test_each_choice_takes_as_many_distinct_rows_of_each_class_as_asked(name: st
     assert part.texts == tuple(corpus.texts[i] for i in rows)
 
 
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_class_may_get_no_row_at_all(name: str) -> None:
+    corpus = sample({"a": 90, "bb": 10})
+    rows = SELECTIONS[name](corpus, proportional(corpus, 1), np.random.default_rng(0))
+    assert corpus.take(rows).labels == ("a",)
+
+
 def test_herding_comes_nearer_to_the_class_mean_than_random_rows() -> None:
     corpus = sample({"a": 200})
     points, mean = corpus.spaces["encoder"], corpus.spaces["encoder"].mean(axis=0)

@@ -8,13 +8,14 @@ import pytest
 from privdistill.errors import UsageError
 from privdistill.evaluation.references import break_even, zero_shot
 from privdistill.evaluation.schema import Evaluation, Trained
+from privdistill.evaluation.subsets import SELECTIONS
 from privdistill.evaluation.trials import ALL_REAL
 from privdistill.evaluation.utility import FAMILIES, Wanted, measure
 from privdistill.features.encoded import Encoded, read_tokens
 from privdistill.mechanisms.release import MomentBlock
 from privdistill.synthesis.teacher import Teacher
 from tests.conftest import toy_rows
-from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, labelled, planted, quiet
+from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, generation, labelled, planted, quiet
 from tests.privdistill.mechanisms.conftest import VOCABULARY, WIDTH, ToyTokens
 
 LINEAR = Wanted(students=("words", "encoder", "static"))
@@ -52,6 +53,7 @@ def test_rows_that_teach_are_told_from_rows_that_do_not_and_stand_beside_every_r
         for n in (5, 50)
     )
     assert few.accuracy.value < many.accuracy.value
+    assert "5 draws of rows" in few.accuracy.method
     assert {(one.trained_on, one.per_class) for one in found.discretisation} >= {("synthetic", 5), ("real", 50)}
     assert {one.measure for one in found.closeness} == {"frechet", "mauve", "precision", "recall"}
     assert all(one.real is not None and one.synthetic.n == one.real.n for one in found.closeness)
@@ -65,8 +67,15 @@ def test_rows_that_teach_are_told_from_rows_that_do_not_and_stand_beside_every_r
 
 
 def test_chance_labels_teach_nothing() -> None:
-    found = measure(planted(1, wrong=1.0, real=False), labelled(150, 50), Wanted(students=("words",)), quiet)
-    assert cell(found, "synthetic").accuracy.value < 0.9
+    """Chance is one half, and labels that are right in six rows of ten are already told from it."""
+    words, test = Wanted(students=("words",)), labelled(150, 50)
+    found = measure(planted(*range(1, 9), wrong=1.0, real=False), test, words, quiet)
+    over = cell(found, "synthetic").generations
+    assert over is not None
+    assert over.accuracy.low < 0.5 < over.accuracy.high
+    hinted = cell(measure(planted(*range(1, 9), wrong=0.8, real=False), test, words, quiet), "synthetic").generations
+    assert hinted is not None
+    assert over.accuracy.high < hinted.accuracy.low
     assert cell(found, "synthetic").of_real is None
     assert {one.trained_on for one in found.utility} == {"synthetic"}
     assert any("no private side" in sentence for sentence in found.not_measured)
@@ -128,12 +137,50 @@ def test_without_labels_texts_are_still_measured() -> None:
     assert any("no label column" in sentence for sentence in found.not_measured)
 
 
+def test_a_small_run_has_a_spread_of_distinct_n_grams() -> None:
+    made = planted(1)
+    small = dataclasses.replace(made, runs=(generation(labelled(12, 1)),))
+    found = measure(small, labelled(60, 50), Wanted(students=("words",)), quiet)
+    shares = [one for one in found.variety if one.measure.startswith("distinct")]
+    assert len(shares) == 3
+    for one in shares:
+        assert one.synthetic.low < one.synthetic.high
+        assert one.real is not None
+        assert one.real.low < one.real.high
+
+
 def test_test_labels_outside_the_run_are_counted_and_wrong() -> None:
     test = labelled(60, 50)
     test = dataclasses.replace(test, labels=("strange",) * 20 + (test.labels or ())[20:])
     found = measure(planted(1, real=False), test, Wanted(students=("words",)), quiet)
     assert found.test_outside_classes == 20
     assert cell(found, "synthetic").accuracy.value <= 40 / 60
+
+
+def test_references_are_as_large_as_they_say_when_the_corpus_has_labels_that_no_row_can_have() -> None:
+    made = planted(1)
+    assert made.real is not None
+    strange = tuple("strange" if i % 3 == 0 else label for i, label in enumerate(made.real.labels or ()))
+    made = dataclasses.replace(made, real=dataclasses.replace(made.real, labels=strange))
+    found = measure(made, labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert cell(found, ALL_REAL).rows == 500 - 167
+    assert {cell(found, f"real, {way}").rows for way in SELECTIONS} == {cell(found, "synthetic").rows} == {200}
+    assert {one.rows for one in found.curve if one.per_class == 20} == {40}
+    nothing = dataclasses.replace(made, real=dataclasses.replace(made.real, labels=("strange",) * 500))
+    found = measure(nothing, labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert {one.trained_on for one in found.utility} == {"synthetic"}
+    assert any("none of them has a label of the run" in sentence for sentence in found.not_measured)
+
+
+def test_the_commonest_label_is_one_that_the_run_has() -> None:
+    made, test = planted(1, real=False), labelled(60, 50)
+    (run,) = made.runs
+    rows = ("strange",) * 150 + ("bad",) * 40 + ("good",) * 10
+    made = dataclasses.replace(made, runs=(dataclasses.replace(run, labels=rows),))
+    found = measure(made, test, Wanted(students=("words",)), quiet)
+    assert found.majority is not None
+    assert found.majority.value == pytest.approx((test.labels or ()).count("bad") / 60)
+    assert cell(found, "synthetic").rows == 50, "what was trained on is counted, not what was there"
 
 
 def test_prompts_alone_are_trained_on_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +207,32 @@ def test_a_training_that_is_not_cheaper_never_pays() -> None:
     assert break_even(60.0, 1.5, 1.5) is None
 
 
+def test_what_was_left_out_of_the_test_file_is_said() -> None:
+    one = dataclasses.replace(labelled(60, 50), dropped=7)
+    found = measure(planted(1, real=False), one, Wanted(students=("words",)), quiet)
+    assert (found.test_records, found.test_dropped) == (60, 7)
+    unknown = measure(planted(1, real=False), labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert unknown.test_dropped is None
+    assert any("also training records" in sentence for sentence in unknown.not_measured)
+
+
+def test_a_resumed_run_is_left_out_of_what_making_the_rows_took() -> None:
+    made = planted(1, 2)
+    stood = dataclasses.replace(made.runs[0], facts=made.runs[0].facts.model_copy(update={"seconds": None}))
+    one = measure(
+        dataclasses.replace(made, runs=(stood, made.runs[1])), labelled(60, 50), Wanted(students=("words",)), quiet
+    )
+    assert [cost.distilling for cost in one.cost] == [100.0]
+    assert any("stood still" in sentence for sentence in one.not_measured)
+    none = measure(dataclasses.replace(made, runs=(stood,)), labelled(60, 50), Wanted(students=("words",)), quiet)
+    assert [(cost.distilling, cost.break_even) for cost in none.cost] == [(None, None)]
+
+
 def test_unknown_students_and_too_few_records_are_refused() -> None:
     assert set(Wanted().students) < set(FAMILIES)
     with pytest.raises(UsageError, match="finetuned"):
         Wanted(students=("words", "oracle"))
+    with pytest.raises(UsageError, match="named twice"):
+        Wanted(students=("words", "words"))
     with pytest.raises(UsageError, match="at least 4"):
         measure(planted(1), labelled(3, 1), LINEAR, quiet)

@@ -19,7 +19,7 @@ from privdistill.features.sequences import token_sequence
 from privdistill.mechanisms import dpsgd, finetuning
 from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.dpsgd import clip_and_sum
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter
+from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter, require_trainable
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, FinetuneRequest, MechanismRecord, PrivateUnits, Release
 from privdistill.models.adaptation.tail import ROWS, Tail
@@ -308,6 +308,27 @@ def test_another_model_and_units_too_large_for_one_pass_are_refused(folder: Path
         train(folder, request=replace(REQUEST, model="another"))
     with pytest.raises(PrivacyError, match="lower --contribution-bound"):
         train(folder, units=corpus(ROWS + 1, ROWS + 1))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
+def test_texts_that_may_not_fit_into_the_positions_are_refused_whatever_the_corpus(family: str, folder: Path) -> None:
+    """Else whether a run ends would depend on the longest record."""
+    few = corpus(4)  # short records, all of them
+    network, charged = make_network(family), (lambda record: pytest.fail("charged"))
+    with pytest.raises(PrivacyError, match="this model has 64; lower --max-tokens"):
+        train(folder, units=few, request=replace(REQUEST, max_tokens=80), network=network, charge=charged)
+
+
+def test_looking_ahead_leaves_the_model_as_it_was() -> None:
+    model = ToyModel(make_network("llama"))
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    for _ in range(2):
+        tail, ghost = require_trainable(REQUEST, model, 1)
+        assert not ghost
+        assert len(tail.matrices) > 0
+    after = model.network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 # ------------------------------------------------------------------------------------------------- kill and continue

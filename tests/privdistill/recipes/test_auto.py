@@ -90,9 +90,9 @@ def test_noise_to_signal_is_the_noise_of_a_block_over_its_records() -> None:
 
 def test_hopeless_settings_are_refused_before_anything_is_spent() -> None:
     with pytest.raises(PrivacyError, match="too small"):
-        make_plan(config("auto", size=40)).require_feasible()
+        make_plan(config("auto", size=40)).feasible()
     with pytest.raises(PrivacyError, match="merge classes"):
-        make_plan(config("auto", classes=300, size=10**6)).require_feasible()
+        make_plan(config("auto", classes=300, size=10**6)).feasible()
     with pytest.raises(PrivacyError, match="epsilon is not set"):
         make_plan(config("auto", epsilon=None))
 

@@ -18,6 +18,7 @@ from privdistill.recipes.base import Context, Recipe, Rows, Task
 from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.registry import find_recipe
 from privdistill.synthesis.selection.rehearsal import Division
+from privdistill.synthesis.waves import Waves
 from tests.conftest import toy_rows
 from tests.privdistill.planted import answer
 
@@ -137,3 +138,18 @@ def test_the_plan_is_one_mechanism_with_the_whole_budget() -> None:
     assert (planned.kind, planned.share) == ("gaussian", 1.0)
     task = _task(10, ["a", "b"])
     assert recipe.noise_floor(task, {"statistic": 4.0}) > recipe.noise_floor(task, {"statistic": 0.6}) > 0
+
+
+def test_rows_that_are_repeated_for_want_of_texts_are_counted_and_said(context_for, monkeypatch) -> None:
+    written = Waves.write
+    monkeypatch.setattr(Waves, "write", lambda *given: written(*given).take(np.arange(5)))
+    _, out = _run(context_for(_task(20, ["bad", "good"])), *zip(*toy_rows(120), strict=True))
+    assert len(out.texts) == 20
+    assert out.facts["rows_repeated"] == out.repeated == 15
+    assert any("15 of 20 rows repeat the text of another" in one for one in out.shortcomings())
+
+
+def test_nothing_is_said_of_repeats_where_there_are_none(context_for) -> None:
+    _, out = _run(context_for(_task(12, ["bad", "good"])), *zip(*toy_rows(120), strict=True))
+    assert out.facts["rows_repeated"] == out.repeated == 0
+    assert not any("repeat" in one for one in out.shortcomings())

@@ -60,3 +60,15 @@ def test_class_shares_come_from_noised_votes_and_never_vanish() -> None:
     votes = np.array([[30.0, 50.0], [-5.0, 1.0]])
     shares = vote_shares(Release({"votes": votes}, {"votes": 2.0}, RECORD, ("a", "b")))
     assert shares.tolist() == [80.0, pytest.approx(2 * np.sqrt(2))]
+
+
+def test_rows_that_are_repeated_for_want_of_texts_are_counted_and_said(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = evolution._next
+
+    def few(*given: object) -> evolution._Population:
+        return evolution._Population(tuple(texts[:3] for texts in grown(*given).texts))
+
+    monkeypatch.setattr(evolution, "_next", few)
+    rows, _, _ = bench.run("evolution", *zip(*toy_rows(150), strict=True), rows=16)
+    assert rows.facts["rows_repeated"] == rows.repeated == 16 - len(set(rows.texts)) >= 10
+    assert any(f"{rows.repeated} of 16 rows repeat the text of another" in one for one in rows.shortcomings())

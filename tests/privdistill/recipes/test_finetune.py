@@ -11,11 +11,12 @@ from privdistill.candidate import read_claim
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.models.language_model import LanguageModel
+from privdistill.models.loading import Models
 from privdistill.planning import make_plan
 from privdistill.recipes import finetune
 from privdistill.recipes.base import Context, Task
 from privdistill.recipes.distribution import STATISTIC, make_ground
-from privdistill.recipes.finetune import schedule_for
+from privdistill.recipes.finetune import FinetuneRecipe, schedule_for
 from privdistill.runs import RunDirectory
 from privdistill.synthesis.pool import Draft
 from privdistill.synthesis.selection import Candidates
@@ -71,6 +72,19 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     ]
     assert moved
     assert all(".1." in name for name in moved)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_is_foreseen_is_what_is_asked(bench: Bench, labelled: bool) -> None:
+    """In all that a model can be refused for: counts and classes come from the statistic and the public pool."""
+    texts, labels = zip(*toy_rows(120), strict=True)
+    _, asked, _ = bench.run("finetune", texts, labels if labelled else None)
+    declared = tuple(sorted(set(labels))) if labelled else None
+    task = Task(labelled, declared, None, {}, "short remarks", 12, len(texts), 8.0, 1e-6)
+    (seen,) = FinetuneRecipe().foreseen(task, Models(bench.encoder, bench.model, ()))
+    for name in ("name", "model", "layers", "rank", "end", "max_tokens", "max_grad_norm", "learning_rate", "recompute"):
+        assert getattr(seen, name) == getattr(asked[1], name)
+    assert set(seen.prompts) == set(asked[1].prompts)
 
 
 def test_an_unlabelled_corpus_trains_one_prompt_for_all(bench: Bench) -> None:

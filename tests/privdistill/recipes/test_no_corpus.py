@@ -1,17 +1,24 @@
-"""No recipe can reach the corpus: all run in a process that has models, a task and made-up releases, and no more.
+"""No recipe reaches for the corpus: all run in a process that has models, a task and made-up releases, and no more.
 
-The child never imports `privdistill.corpus` or a mechanism, and an audit hook records
-every file it opens: the corpus, which lies in a folder that the parent reads, is not among them.
+The child never imports `privdistill.corpus` or a mechanism, and an audit hook records every file it opens. The corpus
+lies where it could be found: the nearest configuration upwards, and the one that the environment names, say where.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from privdistill.recipes.registry import find_recipe, recipe_names
 from tests.conftest import ROOT, toy_rows
+from tests.privdistill.recipes.test_distribution import _task
 
-RECIPES = ["distribution", "metamodel", "gradient", "trajectory", "evolution", "finetune"]
+RECIPES = [
+    name for name in recipe_names() if any(one.kind != "none" for one in find_recipe(name).mechanisms(_task(8, ["a"])))
+]
+"""All that claim something."""
 
 CHILD = """
 import io, json, os, sys, warnings
@@ -62,9 +69,19 @@ def answer(request):
         payload[block.name] = rng.standard_normal(shape) + (250 if block.name == "count" else 0)
     return Release(payload, {name: 1.0 for name in payload}, record, request.classes.names)
 
+class Reader(distribution.DistributionRecipe):
+    # Planted: finds the corpus as the command line does, and reads it.
+
+    def run(self, context):
+        import yaml
+        path = os.environ["PRIVDISTILL_CONFIG"]
+        with open(yaml.safe_load(open(path, encoding="utf-8"))["source"]["path"], encoding="utf-8") as stream:
+            stream.read()
+        return (yield from super().run(context))
+
 rows = {}
 for name in names:
-    recipe = find_recipe(name)
+    recipe = Reader() if name == "planted" else find_recipe(name)
     noise = {planned.name: 1.0 for planned in recipe.mechanisms(task)}
     made = converse(recipe, Context(task, noise, texts, language, performance, rng, lambda *a: None), answer)
     rows[name] = len(made.texts)
@@ -73,20 +90,37 @@ print(json.dumps({"rows": rows, "loaded": loaded, "opened": opened}))
 """
 
 
-def test_recipes_run_where_there_is_no_corpus(tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "private" / "corpus.csv"
+def told(names: list[str], language_model: Path, encoder: Path, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """What the child says, and which files of the private folder it opened."""
+    corpus = folder / "private" / "corpus.csv"
     corpus.parent.mkdir()
     corpus.write_text("text\n" + "\n".join(text for text, _ in toy_rows(20)), encoding="utf-8")
+    config = folder / "privdistill.yaml"
+    config.write_text(f"source:\n  path: {corpus}\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, ",".join(RECIPES), str(tiny_language_model), str(tiny_encoder)],
+        [sys.executable, "-c", CHILD, ",".join(names), str(language_model), str(encoder)],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=folder,
+        env={**os.environ, "PRIVDISTILL_CONFIG": str(config), "PYTHONPATH": str(ROOT)},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
+    opened = [Path(folder, path).resolve() for path in said["opened"]]
+    return said, [path.name for path in opened if path.is_relative_to(folder.resolve()) and path != config]
+
+
+def test_recipes_run_where_there_is_no_corpus(tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    said, found = told(RECIPES, tiny_language_model, tiny_encoder, tmp_path)
     assert said["rows"] == dict.fromkeys(RECIPES, 8)
     assert said["loaded"] == ["privdistill.mechanisms.release", "privdistill.mechanisms.release.blocks"]
-    assert said["opened"]  # the hook works
-    assert not [path for path in said["opened"] if "corpus" in Path(path).name or str(corpus.parent) in path]
+    assert found == []
+
+
+def test_planted_a_recipe_that_reads_the_corpus_is_caught(
+    tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    said, found = told(["planted"], tiny_language_model, tiny_encoder, tmp_path)
+    assert said["rows"] == {"planted": 8}
+    assert found == ["corpus.csv"]

@@ -58,6 +58,7 @@ def evaluation(**changes: object) -> Evaluation:
         ),
         classes=("good", HOSTILE),
         test_records=2000,
+        test_dropped=17,
         test_outside_classes=3,
         majority=estimate(0.577),
         students=tuple(StudentFamily(name=s, about="what it is", seen_by_generator=s == "encoder") for s in STUDENTS),
@@ -126,6 +127,36 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "NOT MEASURED" in text
     assert text.count("synthetic, over 1 generations") == 3
     assert "3 of them have a label that no row can have" in text
+    assert "17 more of the test file were left out: the run was made from the same texts" in text
+    assert "left out" not in render_evaluation(evaluation(test_dropped=0))
+
+
+def test_an_interval_with_an_end_at_the_value_is_not_halved() -> None:
+    perfect = Estimate(value=1.0, low=0.98, high=1.0, n=200, method="Wilson 95 %, test records")
+    assert "1.000 ±.020" in render_evaluation(evaluation(majority=perfect))
+
+
+def test_a_resumed_run_has_no_seconds_and_no_break_even() -> None:
+    found = evaluation()
+    cost = tuple(one.model_copy(update={"distilling": None, "break_even": None}) for one in found.cost)
+    runs = tuple(one.model_copy(update={"seconds": None}) for one in found.runs)
+    text = render_evaluation(evaluation(runs=runs, cost=cost))
+    assert "2000 rows by a resumed run" in text
+    assert "how long making the rows took is not known" in text
+    assert "trainings" not in text
+    assert text.count("not known") == 2
+    assert text.count("never") == 1, "a training that is not cheaper never pays, whatever the rows cost"
+
+
+def test_what_a_number_is_of_is_never_cut() -> None:
+    one, long = estimate(0.5), "bits a character, learnt on real records (real: test), and " + "x" * 80
+    text = render_evaluation(evaluation(variety=(Variety(measure=long, synthetic=one, real=one),)))
+    shown = text.partition("TEXTS")[2].partition("COST")[0]
+    assert "…" not in shown
+    assert "(real: test)" in " ".join(shown.split())
+    assert shown.count("x") == 80
+    assert shown.count("0.500 ±.020") == 2
+    assert max(map(len, text.splitlines())) <= 108
 
 
 def test_hostile_labels_and_groups_stay_text() -> None:

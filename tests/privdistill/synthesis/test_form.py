@@ -58,6 +58,16 @@ def test_sentence_marks_are_asked_for_only_where_the_domain_has_them() -> None:
     assert ends_whole("そうだ。")
 
 
+@pytest.mark.parametrize("text", ["東京の天気は晴れです。", "今天天气很好！", "อากาศดีมากวันนี้.", "الطقس جميل اليوم."])
+def test_a_text_needs_no_spaces_where_its_script_has_none(text: str) -> None:
+    assert _tidy(text) == text
+    assert _tidy("word.") is None
+
+
+def test_sentences_that_no_space_divides_are_told_apart() -> None:
+    assert _tidy("駅前のパン屋は静かです。とても", ended=False) == "駅前のパン屋は静かです。"
+
+
 @pytest.mark.parametrize(
     ("text", "fields", "kept"),
     [

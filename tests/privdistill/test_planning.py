@@ -1,0 +1,148 @@
+"""What a plan foresees, warns of and refuses, from declared numbers alone."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
+from privdistill.errors import ConfigError
+from privdistill.features.encoded import Encoded
+from privdistill.mechanisms.release import ClassRule, OpeningBlock, StatisticRequest
+from privdistill.mechanisms.statistic import grid_for
+from privdistill.models.adaptation.tail import ROWS
+from privdistill.planning import make_plan
+from privdistill.recipes.finetune import FinetuneRecipe
+from privdistill.synthesis.measurement import make_public_map
+
+
+def config_of(kind: str, **more: Any) -> RunConfig:
+    sources: dict[str, dict[str, Any]] = {
+        "unlabelled": {},
+        "to be released": {"label_column": "y"},
+        "one class": {"label_column": "y", "labels": ("good",)},
+        "many classes": {"label_column": "y", "labels": tuple(f"c{i}" for i in range(50))},
+        "two classes": {"label_column": "y", "labels": ("good", "bad")},
+    }
+    source = {**sources[kind], **more.pop("source", {})}
+    return RunConfig(
+        source=Source(path="x", **source),
+        privacy=Privacy(epsilon=more.pop("epsilon", 8.0), delta=more.pop("delta", 1e-6)),
+        synthesis=Synthesis(**more),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "said"),
+    [
+        ("unlabelled", {}, "no label column"),
+        ("one class", {}, "one class"),
+        ("many classes", {"rows": 20}, "20 rows are fewer than 50 classes"),
+        ("two classes", {"describe": "短い感想"}, "not all English"),
+        ("two classes", {"source": {"labels": ("gut", "schön")}}, "not all English"),
+        ("two classes", {"source": {"size": 150}}, "few records for this epsilon"),
+        ("two classes", {"source": {"size": 100}}, "noise is longer than signal can be"),
+        ("two classes", {"source": {"size": 1000, "canaries": 400}}, "canaries would be planted"),
+        ("two classes", {}, "fewer than about 27 records"),
+        ("two classes", {"delta": 1e-3}, "fewer than 100 units"),
+        ("two classes", {"source": {"size": 2000}, "delta": 1e-3}, "above 1 / (10 x 2000)"),
+        ("two classes", {"epsilon": 12.0}, "bounds next to nothing"),
+    ],
+)
+def test_a_plan_says_what_a_corpus_cannot_give(kind: str, more: dict[str, Any], said: str) -> None:
+    assert any(said in warning for warning in make_plan(config_of(kind, **more)).warnings)
+
+
+def test_a_plan_for_an_ordinary_corpus_warns_of_nothing() -> None:
+    assert make_plan(config_of("two classes", source={"size": 8000}, describe="short film reviews")).warnings == ()
+    named = config_of("two classes", source={"size": 8000}, describe="短い感想", model="some/model")
+    assert make_plan(named).warnings == ()
+
+
+def test_settings_that_a_recipe_ignores_are_refused() -> None:
+    for recipe, setting in [
+        ("auto", {"tuned_layers": 2}),
+        ("distribution", {"vocabulary_shortlist": 500}),
+        ("evolution", {"teachers": "mean"}),
+        ("evolution", {"class_shares": "counted"}),
+        ("evolution", {"soft_label_temperature": 2.0}),
+        ("trajectory", {"tuned_weights": "whole"}),
+        ("auto", {"refinement": "admm"}),
+        ("finetune", {"tuned_layers": 31}),
+    ]:
+        with pytest.raises(ConfigError, match=r"leave it out|cannot refine|expected at most 30"):
+            make_plan(config_of("two classes", recipe=recipe, **setting))
+    make_plan(config_of("two classes", recipe="finetune", tuned_layers=30, teachers="mean"))
+    make_plan(config_of("two classes", recipe="finetune", tuned_layers=31, model="some/model"))
+
+
+def test_what_would_drown_is_refused() -> None:
+    drowned = config_of("unlabelled", source={"size": 100})
+    assert "below the noise floor" in (make_plan(drowned).refusal or "")
+    few = config_of("many classes", source={"size": 1200}, epsilon=8.0)
+    assert "in all that tells classes apart: moment" in (make_plan(few).refusal or "")
+    whole = config_of(
+        "two classes",
+        source={"size": 400},
+        epsilon=1.0,
+        recipe="finetune",
+        tuned_weights="whole",
+        tuned_layers=30,
+    )
+    assert "training would drown" in (make_plan(whole).refusal or "")
+    people = {"unit": "person", "contribution_bound": 33, "size": 10**5}
+    trained = make_plan(config_of("two classes", recipe="finetune", source=people))
+    assert "at most 32, found 33" in (trained.refusal or "")
+    assert make_plan(config_of("two classes", source=people)).refusal is None
+
+
+def test_what_finetune_says_of_a_pass_is_what_the_mechanism_has() -> None:
+    assert FinetuneRecipe.most_records_a_unit == ROWS
+
+
+@pytest.mark.parametrize("bound", [1, 5, 20])
+def test_the_forecast_noise_is_that_of_the_release(bound: int) -> None:
+    """Cell by cell, in records that fill a block wholly: as the mechanism's own grid has it."""
+    source = {"size": 50_000} | ({"unit": "person", "contribution_bound": bound} if bound > 1 else {})
+    plan = make_plan(config_of("two classes", source=source))
+    assert plan.budget is not None
+    assert plan.forecast is not None
+    noise = plan.budget.noise_multipliers["statistic"]
+    points = np.random.default_rng(0).normal(size=(400, 8))
+    tokens = tuple(np.array([1, 2]) for _ in points)
+    encoded = Encoded(points.astype(np.float32), tokens, np.zeros(len(points), bool))
+    map_ = make_public_map(encoded, 10, noise)
+    request = StatisticRequest("statistic", ClassRule(("good", "bad")), map_.blocks)
+    grid = grid_for(request, contribution_bound=bound, noise_multiplier=noise, grid_steps=1000.0)
+    for block, foreseen in zip(map_.blocks, plan.forecast.blocks, strict=True):
+        positions = block.positions if isinstance(block, OpeningBlock) else 1
+        cell = noise * grid.sensitivity / block.scale * math.sqrt(positions)  # as `Release.noise` has it
+        assert foreseen.name == block.name
+        assert foreseen.deviation == pytest.approx(cell / block.norm_bound)
+    floor = plan.recipe.noise_floor(plan.task, plan.budget.noise_multipliers)
+    record = grid.bound / math.sqrt(bound)
+    assert floor * grid.sensitivity / record == pytest.approx(5 * plan.forecast.blocks[0].deviation)
+
+
+def test_a_forecast_reckons_with_the_holdout_clusters_and_labels_to_come() -> None:
+    plan = make_plan(config_of("two classes", source={"size": 8000, "holdout": 0.5}))
+    assert plan.per_class == pytest.approx(2000)
+    clusters = make_plan(config_of("unlabelled", source={"size": 8000})).as_dict()["forecast"]
+    assert clusters["classes"] == 8
+    assert clusters["cells"] > 8 * 49_152
+    coming = make_plan(config_of("to be released", source={"size": 8000})).as_dict()["forecast"]
+    assert coming["classes"] is None
+    assert coming["cells"] is None
+    assert all(block["noise_to_signal"] is None for block in coming["blocks"])
+    said = "\n".join(make_plan(config_of("two classes", recipe="finetune", source={"size": 8000})).lines())
+    assert "about 400 records a step" in said
+
+
+def test_memory_time_and_machine_are_in_the_json() -> None:
+    config = config_of("two classes", source={"size": 8000}, rows=1000)
+    config = config.model_copy(update={"performance": Performance(threads=1)})
+    forecast = make_plan(config).as_dict()["forecast"]
+    assert forecast["cores"] == 1
+    assert forecast["seconds"] == pytest.approx(0.14 * forecast["texts"])
+    assert forecast["bytes_of_cells"] == 32 * forecast["cells"]
