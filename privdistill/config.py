@@ -35,7 +35,7 @@ class Source(_Frozen):
         contribution_bound: at most so many records of one unit are read (1 for records).
         size: declared number of records, used for warnings only.
         holdout: share of units that mechanisms never read and the audit uses as control.
-        cap_epsilon: the most that the source may lose over all its runs, at cap_delta; final once the source is open.
+        cap_epsilon: the most that the source may lose over all its runs, at cap_delta; final with its first charge.
         cap_delta: see cap_epsilon. None: the ledger's defaults, or what the source was opened with.
         canaries: so many are issued, and planted as private records of their own where a keyed coin says so.
     """
@@ -54,6 +54,14 @@ class Source(_Frozen):
     cap_epsilon: Annotated[float, Field(gt=0.0)] | None = None
     cap_delta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     canaries: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str | None) -> str | None:
+        if name is not None and not name.strip():
+            # Taken for none, an unset variable would open a second account for the same people.
+            raise ValueError("expected a name, found an empty one; is a variable unset? Leave it out to use the path")
+        return name
 
     @field_validator("labels")
     @classmethod
@@ -88,8 +96,10 @@ class Source(_Frozen):
             raise ValueError(
                 f"unit {self.unit!r} needs contribution_bound: at most how many records of one unit may be read?"
             )
-        if len({self.text_column, self.label_column, self.unit}) < 3 and self.unit != "record":
-            raise ValueError("text_column, label_column and unit must be different columns")
+        columns = [*((self.text_column,) if not self.fields else ()), self.label_column]
+        columns += [self.unit] if self.unit != "record" else []
+        if len(set(columns)) < len(columns):
+            raise ValueError("text_column, label_column and unit must be different columns; name each once")
         return self
 
 

@@ -10,7 +10,7 @@
     ├── PrivacyError(ValueError)        exit 2: a privacy parameter or request that has no meaning
     ├── IndeterminateError              exit 3: nothing, or not everything required, was measured
     ├── RefusedError                    exit 10: the answer is no
-    │   └── BudgetError                 the ledger refuses the charge
+    │   └── BudgetError                 the ledger refuses the charge, or a corpus that belongs to another account
     └── MechanismError(RuntimeError)    exit 1: an invariant of the trusted base was broken; nothing is released
 
 What it does not know: rendering. The command line turns `exit_code` and the sentence into output. A message says what

@@ -1,7 +1,8 @@
 """Read one table (parquet, csv, tsv, jsonl, the last three also .gz) into columns of text.
 
 Everything is bounded: a file above the limit, compressed or not, is refused before it fills the memory. It does not
-know what a column means. Errors carry file names, column names and line numbers, never a value.
+know what a column means. Errors carry file names, line numbers and names of columns that were asked for or are usual,
+never a value.
 """
 
 import csv
@@ -21,6 +22,8 @@ from audits.errors import BadInputError
 __all__ = ["Table", "digest", "read_table"]
 
 _FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+_USUAL = ("text", "sentence", "content", "body", "review", "comment", "message", "prompt", "response", "label", "id")
+"""Names of columns that messages may repeat: they tell nothing of a record."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -95,9 +98,12 @@ def _too_large(path: Path, role: str, max_bytes: int) -> BadInputError:
 
 
 def _absent(name: str, role: str, missing: list[str], present: list[str]) -> BadInputError:
+    # Without a header a record stands where the names should be, and in JSON a text may be a key.
+    told = [name for name in present if name in _USUAL][:20]
     return BadInputError(
-        f"the {role} file {name} has no column {', '.join(map(repr, missing))}; its columns are "
-        f"{', '.join(map(repr, sorted(present)[:20])) or 'none'}"
+        f"the {role} file {name} has no column {', '.join(map(repr, missing))}; found {len(present)} column(s)"
+        + (f", among them {', '.join(map(repr, told))}" if told else "")
+        + "; other names are not shown, since they are a record where the header is missing or the delimiter another"
     )
 
 

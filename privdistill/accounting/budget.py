@@ -32,7 +32,7 @@ from privdistill.accounting.accountant import (
 )
 from privdistill.errors import PrivacyError
 
-__all__ = ["MAX_CELLS", "Budget", "Sampling", "calibrate", "discretisation_delta"]
+__all__ = ["MAX_CELLS", "Budget", "Sampling", "calibrate", "discretisation_delta", "largest_epsilon"]
 
 MAX_CELLS = 2**26
 """A statistic with more cells is refused: the discretisation delta is reserved for this many before labels are
@@ -101,6 +101,17 @@ def discretisation_delta(epsilon: float, cells: int, grid_steps: float) -> float
     return (1 + math.exp(epsilon)) * math.sqrt(cells) / (33 * grid_steps**2)
 
 
+def largest_epsilon(delta: float, *, mechanisms: int) -> float:
+    """Above it the discrete noise would need a finer grid than exact sums in 64 bits have room for.
+
+    Example:
+        >>> 34 < largest_epsilon(1e-6, mechanisms=1) < 35
+        True
+    """
+    finest = math.log(2.0) * 2 * _MAX_GRID_BITS
+    return finest + math.log(_DISCRETISATION_SHARE * delta / mechanisms) - math.log(math.sqrt(MAX_CELLS) / 33)
+
+
 def calibrate(
     epsilon: float,
     delta: float,
@@ -167,12 +178,11 @@ def _check(epsilon: float, delta: float, shares: Mapping[str, float], sampling: 
         raise PrivacyError(f"expected positive shares that add up to 1, found {dict(shares)}")
     if any(name not in shares or not 0 < one.sample_rate < 1 or one.steps < 1 for name, one in sampling.items()):
         raise PrivacyError(f"expected sample rates below 1 and steps of planned mechanisms, found {dict(sampling)}")
-    if math.log(100 * len(shares)) + epsilon + math.log(math.sqrt(MAX_CELLS) / 33) - math.log(delta) > math.log(
-        2.0 ** (2 * _MAX_GRID_BITS)
-    ):
+    largest = largest_epsilon(delta, mechanisms=len(shares))
+    if epsilon > largest:
         raise PrivacyError(
-            f"epsilon {epsilon} at delta {delta} is too large for exact integer noise; ask for less (it would mean no "
-            "protection anyway)"
+            f"epsilon {epsilon:g} at delta {delta:g} is too large for exact integer noise; ask for at most "
+            f"{math.floor(largest * 100) / 100:g} (above 10 it means next to no protection anyway)"
         )
 
 

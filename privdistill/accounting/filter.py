@@ -154,6 +154,20 @@ class Loss:
             return 0.0
         return math.sqrt(max(0.0, float(self._left(cap))))
 
+    def spent(self, cap: Cap) -> float:
+        """Smallest epsilon of a cap of this one's delta under which the filter would have admitted these charges."""
+        if not (self.mu_squared or any(self.renyi)):
+            return 0.0
+        each = cap.delta / 4 / len(ORDERS)
+        bounds = [float(self._renyi_at(i)) + _conversion(order, each) for i, order in enumerate(ORDERS)]
+        if not any(self.renyi):
+            bounds.append(gaussian_epsilon(cap.delta / 2, math.sqrt(self.mu_squared / _UNIT)))
+        return max(0.0, min(bounds))
+
+    def stated(self) -> tuple[float, float]:
+        """Sums of the epsilons and of the deltas that the runs claimed each by itself."""
+        return self.epsilon / _UNIT, self.total_delta()
+
     def total_epsilon(self) -> float:
         """Epsilon of everything charged, at the sum of the deltas: the smallest of three valid bounds.
 

@@ -20,6 +20,7 @@ __all__ = ["doctor"]
 _LIBRARIES = ("torch", "transformers", "opacus", "opendp", "dp-accounting", "numpy", "pip")
 _MAIN_JOB = ("language-model", "encoder", "demo-corpus")
 _INCOMPLETE = 3
+_BARE = {"privdistill.recipes.passthrough:PassthroughRecipe": ", copies records: no protection"}
 
 
 def doctor(
@@ -104,7 +105,8 @@ def _version(name: str) -> str | None:
 def _plug_ins(group: str) -> list[str]:
     """Installed plug-ins with their distribution, so that a stranger in the process is seen."""
     return sorted(
-        f"{entry.name} ({entry.dist.name if entry.dist else 'unknown'})" for entry in entry_points(group=group)
+        f"{entry.name} ({entry.dist.name if entry.dist else 'unknown'}{_BARE.get(entry.value, '')})"
+        for entry in entry_points(group=group)
     )
 
 

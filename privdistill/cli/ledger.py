@@ -28,6 +28,8 @@ _Sources = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", hel
 _By = Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so; kept for good.")]
 _Reason = Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; kept for good.")]
 _A_RUN_S_DELTA = 1e-6
+_MECHANISMS = 5
+"""The most that a built-in recipe draws with the label list; the more, the smaller the largest epsilon of all."""
 
 
 @app.command(name="show")
@@ -41,14 +43,10 @@ def show_ledger(sources: _Sources = None, ledger: _Address = None, json: Json = 
         return
     show(f"ledger {book.address}", f"  {number} entries, unbroken; head {digest}")
     for found in documents:
-        loss = f"epsilon {found['epsilon']:.4g} at delta {found['delta']:.3g}"
-        bare = (
-            f", {found['unprotected_attempts']} of them without any protection" if found["unprotected_attempts"] else ""
-        )
         with_ = f", together with {', '.join(found['linked_with'])}" if found["linked_with"] else ""
         show(
-            f"  {found['name']}  ({found['source_id']}, unit {found['privacy_unit']}): {loss} over "
-            f"{found['attempts']} run(s), {found['reviewed_attempts']} reviewed{bare}{with_}"
+            f"  {found['name']}  ({found['source_id']}, unit {found['privacy_unit']}): {_loss(found)} over "
+            f"{found['attempts']} run(s), {found['reviewed_attempts']} reviewed{with_}"
         )
 
 
@@ -75,21 +73,28 @@ def remaining(
     delta: Annotated[float, typer.Option(help="Delta of the run that is thought of.")] = _A_RUN_S_DELTA,
     json: Json = False,
 ) -> None:
-    """Say what each source's cap still admits: epsilon of one more run. Several smaller ones cost less together."""
+    """Say how much of each source's cap is spent, and what one more run may ask for. Several smaller ones cost less."""
     from privdistill.accounting.accountant import gaussian_epsilon
+    from privdistill.accounting.budget import largest_epsilon
 
     book = _open(ledger)
+    if not 0 < delta < 1:
+        raise ConfigError(f"expected 0 < --delta < 1, found {delta:g}; it is the delta of the run that is thought of")
     found: list[dict[str, Any]] = []
-    for source_id, name, _ in _chosen(book, sources):
-        cap, mu = book.remaining(source_id, delta=delta)
-        epsilon = math.floor(gaussian_epsilon(delta, mu) * 1000) / 1000 if mu > 0 else 0.0
+    for source in _chosen(book, sources):
+        room, standing = book.remaining(source[0], delta=delta), _standing(book, *source)
+        fits = gaussian_epsilon(delta, room.mu) if room.mu > 0 else 0.0
+        epsilon = max(0.0, min(fits, largest_epsilon(delta, mechanisms=_MECHANISMS)))
         found.append(
             {
-                "source_id": source_id,
-                "name": name,
-                "cap": {"epsilon": cap.epsilon, "delta": cap.delta},
-                "remaining_mu": mu,
-                "remaining_epsilon": epsilon,
+                "source_id": source[0],
+                "name": source[1],
+                "cap": {"epsilon": room.cap.epsilon, "delta": room.cap.delta},
+                "spent_at_cap_delta": room.spent,
+                "left_at_cap_delta": room.left,
+                "unprotected_attempts": standing["unprotected_attempts"],
+                "remaining_mu": room.mu,
+                "remaining_epsilon": math.floor(epsilon * 1000) / 1000,
                 "at_delta": delta,
             }
         )
@@ -97,10 +102,17 @@ def remaining(
         show_json({"ledger": book.address, "sources": found})
         return
     for one in found:
+        bare = f"{_unprotected(one['unprotected_attempts'])}; otherwise " if one["unprotected_attempts"] else ""
         show(
-            f"{one['name']}  ({one['source_id']}): one more run of up to epsilon {one['remaining_epsilon']:.4g} at "
-            f"delta {delta:g} (mu {one['remaining_mu']:.4g}), under a cap of epsilon {one['cap']['epsilon']:g}, delta "
+            f"{one['name']}  ({one['source_id']}): {bare}epsilon {one['spent_at_cap_delta']:.4g} is spent of a cap of "
+            f"{one['cap']['epsilon']:g}, and {one['left_at_cap_delta']:.4g} left for one more run, at the cap's delta "
             f"{one['cap']['delta']:g}"
+        )
+        show(
+            f"  at delta {delta:g} that run may ask for up to epsilon {one['remaining_epsilon']:g}: the same noise "
+            "has another epsilon at another delta, and noise of several runs adds up in squares"
+            if one["remaining_epsilon"] > 0
+            else f"  no run at delta {delta:g} fits any more; the cap is final"
         )
 
 
@@ -113,7 +125,10 @@ def link(
     ledger: _Address = None,
     json: Json = False,
 ) -> None:
-    """Join the accounts of two sources that share people or records. Their losses add up from then on, for good."""
+    """Join the accounts of two sources that share people or records. Their losses add up from then on, for good.
+
+    One that no run was charged to yet is opened as the last run on this machine declared it.
+    """
     book = _open(ledger)
     book.link(first, second, by=by, reason=reason)
     (source,) = _chosen(book, [first])
@@ -121,7 +136,7 @@ def link(
     if json:
         show_json(found)
     else:
-        show(f"{first} and {second} are one account: epsilon {found['epsilon']:.4g} at delta {found['delta']:.3g}")
+        show(f"{first} and {second} are one account: {_loss(found)}")
 
 
 @app.command()
@@ -212,10 +227,23 @@ def _standing(book: "Ledger", source_id: str, name: str, unit: str) -> dict[str,
         "source_id": source_id,
         "name": name,
         "privacy_unit": unit,
-        "epsilon": total["epsilon"],
+        "epsilon": None if total["unprotected"] else total["epsilon"],
+        "charged_epsilon": total["epsilon"],
         "delta": total["delta"],
         "attempts": total["attempts"],
         "reviewed_attempts": total["reviewed"],
         "unprotected_attempts": total["unprotected"],
         "linked_with": [names[other] for other in book.group(source_id) if other != source_id],
     }
+
+
+def _loss(found: dict[str, Any]) -> str:
+    charged = f"epsilon {found['charged_epsilon']:.4g} at delta {found['delta']:.3g}"
+    bare = found["unprotected_attempts"]
+    if not bare:
+        return charged
+    return _unprotected(bare) + (f", {charged} by the others" if found["attempts"] > bare else "")
+
+
+def _unprotected(runs: int) -> str:
+    return f"no protection (epsilon unlimited): {runs} run(s) copied records as they are"

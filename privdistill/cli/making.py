@@ -4,7 +4,7 @@ They do not know how a corpus is read or a budget is spent.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import DEFAULT_POLICY, Json, Policy, Quiet, Spec, takes_spec
 from privdistill.cli.settings import Settings, find_file, load_settings, resumed_settings
 from privdistill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from privdistill.planning import Plan
 
 __all__ = ["generate", "plan", "run"]
 
@@ -27,6 +30,10 @@ ResumeOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="BUNDLE", help="Bundle to make (default: RUN/release).")
 ]
+_BARE = (
+    "THIS RUN COPIES PRIVATE RECORDS AS THEY ARE: no noise, no protection, epsilon unlimited. It exists to show that "
+    "the examiner finds copies and a policy refuses them; what it writes is as private as the corpus"
+)
 
 
 @takes_spec
@@ -36,10 +43,9 @@ def plan(spec: Spec, json: Json = False, quiet: Quiet = False) -> None:
     Example: privdistill plan reviews.csv --epsilon 8 --label-column label --size 12000
     """
     settings = _settings(spec, quiet=quiet)
-    from privdistill import pipeline
     from privdistill.models.assets import local_model
 
-    intent = pipeline.plan(settings.config)
+    intent = _intent(settings)
     for model in (settings.config.synthesis.model, settings.config.synthesis.encoder):
         local_model(model)  # what generate would stumble over; an id is looked up there and not here
     if json:
@@ -117,10 +123,26 @@ def _settings(spec: Spec, *, quiet: bool) -> Settings:
     return settings
 
 
+def _intent(settings: Settings) -> "Plan":
+    """The plan; an epsilon beside a recipe that claims nothing is refused, since somebody believes that it protects."""
+    from privdistill import pipeline
+
+    intent = pipeline.plan(settings.config)
+    if intent.budget is None and settings.config.privacy.epsilon is not None:
+        raise ConfigError(
+            f"recipe {settings.config.synthesis.recipe!r} copies private records without any protection, so epsilon "
+            "would be ignored; name another recipe, or leave epsilon out to see a gate refuse the copies"
+        )
+    return intent
+
+
 def _generate(settings: Settings, run: Path | None, *, resume: bool = False, quiet: bool) -> Path:
     from privdistill import pipeline
 
-    for warning in pipeline.plan(settings.config).warnings:
+    intent = _intent(settings)
+    if intent.budget is None:
+        hint(f"warning: {_BARE}")  # --quiet asks for no hints; that nobody is protected is not one
+    for warning in intent.warnings:
         hint(f"warning: {warning}", quiet=quiet)
     notices: list[str] = []
     with progress_bars(quiet=quiet) as bars:

@@ -76,7 +76,8 @@ def _spec_options(
         typer.Option(
             rich_help_panel=_SOURCE,
             metavar="A,B,...",
-            help="Label list, public by your declaration. Without it the list is released under a part of the budget.",
+            help="Label list, public by your declaration. Without it the list is released under a part of the budget. "
+            "A label that holds a comma is named in the configuration file.",
         ),
     ] = None,
     unit: Annotated[
@@ -106,7 +107,9 @@ def _spec_options(
     ] = None,
     cap_epsilon: Annotated[
         float | None,
-        typer.Option(rich_help_panel=_SOURCE, help="Most that a new source may ever lose; final (default: 48)."),
+        typer.Option(
+            rich_help_panel=_SOURCE, help="Most that a source may ever lose; final with its first charge (default: 48)."
+        ),
     ] = None,
     cap_delta: Annotated[
         float | None, typer.Option(rich_help_panel=_SOURCE, help="The delta of --cap-epsilon (default: 1e-4).")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError
+from privdistill.policy.faults import sentence, where
 from privdistill.policy.strict_yaml import YamlError, read_yaml
 from privdistill.runs import RunDirectory
 
@@ -148,16 +149,11 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
 
 
 def _sentence(error: ValidationError, given: Mapping[str, object], file: Path | None) -> str:
-    """The problems, each with its name and where it was set, and without any value."""
+    """The problems, each with its name, where it was set, and what was expected."""
     problems = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif message.startswith("Input should be"):
-            message = "expected" + message.removeprefix("Input should be")
+    for problem in error.errors(include_url=False, include_context=False):
+        place = where(problem)
         set_by = "flag" if place in given else file.name if file else "flag"
-        problems.append(f"{place or 'settings'} ({set_by}): {message}")
+        problems.append(f"{place or 'settings'} ({set_by}): {sentence(problem, RunConfig)}")
     more = f"; and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
     return "; ".join(problems[:_MAX_PROBLEMS]) + more

@@ -31,7 +31,7 @@ source:
   unit: record                 # who is protected; or a column that names a person, with contribution_bound
   # contribution_bound: 5      # at most so many records of one person are read
   # name: film-reviews         # persistent name in the ledger; default: the path of the corpus
-  # cap_epsilon: 48            # the most that the source may ever lose over all runs; final once it is open
+  # cap_epsilon: 48            # the most that the source may ever lose over all runs; final with its first charge
   size: 12000                  # declared, for warnings only
 
 privacy:

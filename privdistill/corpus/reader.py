@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from privdistill.corpus.faults import columns_found, first_fault
 from privdistill.errors import CorpusError
 from privdistill.features.fields import joined
 
@@ -65,6 +66,8 @@ def read(
         CorpusError: missing or empty file, unknown format, absent column, invalid encoding, mixed types, a missing unit
             value, fewer than two records with text.
     """
+    if path.is_dir():
+        raise CorpusError(f"{path} is a folder; name the csv, tsv, jsonl (also .gz) or parquet file in it")
     if not path.is_file():
         raise CorpusError(f"no corpus at {path}; expected a csv, tsv, jsonl (also .gz) or parquet file")
     if path.stat().st_size == 0:
@@ -122,21 +125,26 @@ def _scalar(value: object, row: int, column: str) -> str:
 
 
 def _rows(path: Path, wanted: list[str], advice: str) -> Iterator[dict[str, Any]]:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] == [".gz"]
-    kind = (suffixes[:-1] if zipped else suffixes)[-1:] or [""]
-    if kind[0] in _CSV:
-        separator = _CSV[kind[0]]
+    kind, zipped = _format(path)
+    if kind in _CSV:
+        separator = _CSV[kind]
         header = _header(path, separator, zipped)
         _require(header, wanted, path, advice)
         options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False, "features": header}
         yield from _stream("csv", path, options)
-    elif kind[0] in _JSON:
+    elif kind in _JSON:
         yield from _checked(_stream("json", path, {}), wanted, path, advice)
-    elif kind[0] == ".parquet" and not zipped:
+    elif kind == ".parquet" and not zipped:
         yield from _checked(_stream("parquet", path, {}), wanted, path, advice)
     else:
         raise CorpusError(f"{path.name}: unknown format; expected .csv, .tsv, .jsonl (also .gz) or .parquet")
+
+
+def _format(path: Path) -> tuple[str, bool]:
+    """The suffix that names the format, and whether the file is compressed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"]
+    return ((suffixes[:-1] if zipped else suffixes)[-1:] or [""])[0], zipped
 
 
 def _header(path: Path, separator: str, zipped: bool) -> list[str]:
@@ -154,9 +162,7 @@ def _require(found: Iterable[str], wanted: list[str], path: Path, advice: str) -
     columns = list(found)
     absent = [column for column in wanted if column not in columns]
     if absent:
-        raise CorpusError(
-            f"{path.name} has no column {absent[0]!r}; found {', '.join(map(repr, columns[:20])) or 'none'}. {advice}"
-        )
+        raise CorpusError(f"{path.name} has no column {absent[0]!r}; {columns_found(columns, wanted)}. {advice}")
 
 
 def _checked(rows: Iterable[dict[str, Any]], wanted: list[str], path: Path, advice: str) -> Iterator[dict[str, Any]]:
@@ -191,7 +197,13 @@ def _unreadable(path: Path, error: Exception) -> CorpusError:
     chain = [error, error.__cause__, error.__context__]
     if any(isinstance(one, UnicodeError) or (one is not None and "UTF-8" in str(one)) for one in chain):
         return CorpusError(f"{path.name} is not valid UTF-8; convert it, for example with iconv")
+    kind, zipped = _format(path)
+    if zipped and any(isinstance(one, OSError | EOFError) for one in chain):
+        return CorpusError(f"{path.name} is not a complete gzip file; write it again, or drop the suffix .gz")
+    if kind == ".parquet":
+        return CorpusError(f"{path.name} is not a complete parquet file; write it again")
+    fault = first_fault(path, _CSV.get(kind), zipped=zipped)
     return CorpusError(
-        f"{path.name} cannot be read ({type(error).__name__}); check that every row has the columns of the header and "
-        "one type per column"
+        f"{path.name} cannot be read{f': {fault}' if fault else ''}; check that every row has the columns of the "
+        "header and one type per column"
     )

@@ -19,6 +19,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from privdistill.errors import ConfigError
+from privdistill.policy.faults import sentence, where
 from privdistill.policy.model import Policy
 from privdistill.policy.strict_yaml import YamlError, read_yaml
 from privdistill.policy.waivers import WAIVERS_SCHEMA, Waiver, Waivers
@@ -95,8 +96,8 @@ def _parse(model: type[_Model], text: str, what: str) -> _Model:
         raise ConfigError(f"{what}: {error}") from None
     except ValidationError as error:
         problems = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            f"  {where(problem) or 'file'}: {sentence(problem, model)}"
+            for problem in error.errors(include_url=False, include_context=False)
         ]
         raise ConfigError("\n".join([f"{what} has {len(problems)} fault(s):", *problems])) from None
 

@@ -10,7 +10,7 @@ import pytest
 from privdistill import pipeline
 from privdistill.accounting.ledger import Ledger
 from privdistill.config import RunConfig
-from privdistill.errors import BudgetError
+from privdistill.errors import BudgetError, ConfigError
 from privdistill.settlement import decide_run
 from tests.privdistill.test_pipeline import config, generate, ledger, quiet, recipe
 
@@ -50,7 +50,7 @@ def test_a_cap_is_kept_and_refused_before_a_run_begins(recipe, config, ledger, t
     with pytest.raises(BudgetError, match="does not fit"):
         generate(small, ledger, tmp_path / "two")
     assert not (tmp_path / "two").exists()
-    with pytest.raises(BudgetError, match="final"):
+    with pytest.raises(ConfigError, match="final"):
         generate(told(config, cap_epsilon=50.0), ledger, tmp_path / "three")
 
 

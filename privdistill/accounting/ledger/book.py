@@ -1,11 +1,11 @@
 """The ledger: every charge of every run on a source, reserved before noise and never refunded.
 
-Order of events, kept by every caller: `open_source`; `attempt` (whose units, and is there room: refused before anything
-is spent); then, at the first mechanism, the units join the source and the whole plan is reserved in one transaction;
-each mechanism is marked as drawn before its noise is drawn; when the candidate is written the run is committed, or
-else abandoned; what was interrupted stays open and may be resumed under its reservation. Every step is one entry, on
-disk before the next may happen; a reservation counts from its entry on, whatever becomes of the run, so a crash between
-any two statements never under-counts.
+Order of events, kept by every caller: `open_source`, which writes nothing; `attempt` (whose units, and is there room:
+refused before anything is spent or final); then, at the first mechanism, a new source is opened, the units join it, and
+the whole plan is reserved in one transaction; each mechanism is marked as drawn before its noise is drawn; when the
+candidate is written the run is committed, or else abandoned; what was interrupted stays open and may be resumed under
+its reservation. Every step is one entry, on disk before the next may happen; a reservation counts from its entry on,
+whatever becomes of the run, so a crash between any two statements never under-counts.
 
 It does not know how a mechanism works, nor what a policy thinks of a total.
 """
@@ -26,17 +26,26 @@ from privdistill.accounting.ledger.attempt import Attempt, Begun
 from privdistill.accounting.ledger.chain import BrokenLedgerError, Entry, append, last, select
 from privdistill.accounting.ledger.export import export_lines
 from privdistill.accounting.ledger.identity import Fingerprints, Identity
-from privdistill.accounting.ledger.keyring import Keyring, key_check
+from privdistill.accounting.ledger.keyring import Keyring
+from privdistill.accounting.ledger.opening import DEFAULT_CAP, declare, declared_before, find, write_opened
 from privdistill.accounting.ledger.replay import replay
-from privdistill.accounting.ledger.standing import Source, Standing, Total, linked, opened, run_loss, standing
+from privdistill.accounting.ledger.standing import (
+    Remaining,
+    Source,
+    Standing,
+    Total,
+    does_not_fit,
+    linked,
+    opened,
+    run_loss,
+    standing,
+)
 from privdistill.accounting.ledger.storage import Storage
 from privdistill.errors import BudgetError, ConfigError, IndeterminateError, MechanismError, RunError
 from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 __all__ = ["DEFAULT_CAP", "Ledger"]
 
-DEFAULT_CAP = Cap(epsilon=48.0, delta=1e-4)
-"""For a source that is opened without one: what the most permissive shipped policy would still accept."""
 _ADDED = 0.11
 """Share of a run's delta that adds up at most: that of the discretisation and of a label threshold."""
 _CLOSING = frozenset({"committed", "abandoned"})
@@ -73,7 +82,7 @@ class Ledger:
         holdout: float,
         cap: tuple[float | None, float | None] = (None, None),
     ) -> Source:
-        """Find the source of that name, or create it with a fresh random id, a key and a cap that is final.
+        """Find the source of that name, or prepare one: it is final, and in the ledger, with its first charge.
 
         Args:
             name: declared by the operator.
@@ -82,32 +91,14 @@ class Ledger:
             cap: (epsilon, delta) of the filter; None: the default of a new source, whatever a known one has.
 
         Raises:
-            BudgetError: the source was opened with another unit, holdout or cap; guarantees of different units do not
+            ConfigError: the source was opened with another unit, holdout or cap; guarantees of different units do not
                 add up, and a cap that could be moved would be none.
         """
         with self._writing() as db:
             entry = last(db, "opened", name=name)
             if entry is None:
-                source_id = secrets.token_hex(8)
-                final = Cap(cap[0] or DEFAULT_CAP.epsilon, cap[1] or DEFAULT_CAP.delta)
-                key = self._keyring.create(source_id)
-                body = {"unit": unit, "holdout": holdout, "key_check": key_check(key), "cap": asdict(final)}
-                append(db, self._storage.id, "opened", source_id=source_id, name=name, body=body)
-                return Source(source_id, name, key, unit, holdout, final)
-        kept, final = entry.body, Cap(**entry.body["cap"])
-        if (kept["unit"], kept["holdout"]) != (unit, holdout):
-            raise BudgetError(
-                f"source {name!r} is kept with unit {kept['unit']!r} and holdout {kept['holdout']}, found {unit!r} and "
-                f"{holdout}; use the same, or name another source with --source if these are other people"
-            )
-        asked = Cap(cap[0] or final.epsilon, cap[1] or final.delta)
-        if asked != final:
-            raise BudgetError(
-                f"source {name!r} was opened with a cap of epsilon {final.epsilon:g}, delta {final.delta:g}, found "
-                f"{asked.epsilon:g}, {asked.delta:g}; the cap is final, so leave it out"
-            )
-        key = self._keyring.key(entry.source_id, kept["key_check"])
-        return Source(entry.source_id, name, key, unit, holdout, final)
+                return declare(self._keyring, name, unit=unit, holdout=holdout, cap=cap)
+        return find(self._keyring, entry, unit=unit, holdout=holdout, cap=cap)
 
     def attempt(
         self,
@@ -132,10 +123,10 @@ class Ledger:
             reopen = partial(self._reopen, source, plan, budget)
             return Attempt(lambda run_id: None, self.draw, self.keep, self.commit, self.abandon, reopen)
         with self._storage.reading() as db:
-            self._admitted(db, source.id, run_loss(plan, budget))
+            self._admitted(db, source, run_loss(plan, budget))
 
         def reserve(run_id: str) -> None:
-            identity.join(self._writing)
+            identity.join(self._writing, lambda db: write_opened(db, self._storage.id, self._keyring, source))
             self.reserve_once(source, run_id, plan, budget)
 
         return Attempt(reserve, self.draw, self.keep, self.commit, self.abandon)
@@ -158,7 +149,8 @@ class Ledger:
         with self._writing() as db:
             if last(db, "reserved", run_id=run_id) is not None:
                 return
-            after = self._admitted(db, source.id, loss)
+            write_opened(db, self._storage.id, self._keyring, source)
+            after = self._admitted(db, source, loss)
             body = {
                 "mechanisms": [planned._asdict() for planned in plan],
                 "budget": _budget_json(budget),
@@ -214,10 +206,16 @@ class Ledger:
     def link(self, first: str, second: str, *, by: str, reason: str) -> None:
         """Join the accounts of two sources, for good: from now on their losses add up, under the stricter cap.
 
+        One that no run was charged to yet is opened as it was declared last on this machine.
+
         Raises:
             BudgetError: their units differ, or they are linked already.
         """
         with self._writing() as db:
+            for name in (first, second):
+                declared = declared_before(self._keyring, name)
+                if declared is not None and last(db, "opened", name=name) is None:
+                    write_opened(db, self._storage.id, self._keyring, declared)
             a, b = self._named(db, first), self._named(db, second)
             if a.body["unit"] != b.body["unit"]:
                 raise BudgetError(
@@ -237,10 +235,18 @@ class Ledger:
             )
 
     def review(self, name: str, *, by: str, reason: str) -> int:
-        """Record that a person has looked at all attempts on a source so far; returns how many these are."""
+        """Record that a person has looked at all attempts on a source so far; returns how many these are.
+
+        Raises:
+            ConfigError: there was none, so nothing is recorded.
+        """
         with self._writing() as db:
             source = self._named(db, name)
             counts = {id_: standing(db, [id_]).attempts for id_ in linked(db, source.source_id)}
+            if not any(counts.values()):
+                raise ConfigError(
+                    f"no run was charged to {name!r}, so there is nothing to review; nothing was recorded"
+                )
             body = {"by": _said(by, "--by"), "reason": _said(reason, "--reason"), "attempts": counts}
             append(db, self._storage.id, "reviewed", source_id=source.source_id, name=secrets.token_hex(8), body=body)
         return sum(counts.values())
@@ -271,14 +277,11 @@ class Ledger:
         with self._storage.reading() as db:
             return standing(db, linked(db, source_id)).total()
 
-    def remaining(self, source_id: str, *, delta: float) -> tuple[Cap, float]:
-        """The strictest cap on a source, and the largest mu of one more full-batch run at `delta` under every cap."""
+    def remaining(self, source_id: str, *, delta: float) -> Remaining:
+        """What one more full-batch run at `delta` may take under every cap on a source."""
         with self._storage.reading() as db:
             group = linked(db, source_id)
-            loss, caps = standing(db, group).loss, _caps(opened(db), group)
-        rooms = [(loss.room(cap, added_delta=_ADDED * delta), cap) for cap in caps]
-        mu, cap = min(rooms, key=lambda room: room[0])
-        return cap, mu
+            return Remaining.of(standing(db, group).loss, _caps(opened(db), group), added_delta=_ADDED * delta)
 
     def entries(self, source_id: str | None = None) -> tuple[Entry, ...]:
         """All entries, or those of one source, oldest first."""
@@ -315,17 +318,14 @@ class Ledger:
         if newest is not None:
             self._keyring.note_head(newest.number, newest.digest)
 
-    def _admitted(self, db: sa.Connection, source_id: str, loss: Loss | None) -> Standing:
+    def _admitted(self, db: sa.Connection, source: Source, loss: Loss | None) -> Standing:
         """The source's own standing after a charge; refused when the cap of any linked source would be passed."""
-        group = linked(db, source_id)
-        together = standing(db, group).with_run(loss).loss
-        for cap in _caps(opened(db), group):
-            if loss is not None and not together.fits(cap):
-                raise BudgetError(
-                    f"the charge does not fit under the source's cap of epsilon {cap.epsilon:g}, delta {cap.delta:g}; "
-                    "nothing was spent. `privdistill ledger remaining` says what is left; the cap itself is final"
-                )
-        return standing(db, [source_id]).with_run(loss)
+        group = linked(db, source.id)
+        before = standing(db, group).loss
+        for cap in _caps(opened(db), group) or [source.cap]:
+            if loss is not None and not (before + loss).fits(cap):
+                raise does_not_fit(before, loss, cap)
+        return standing(db, [source.id]).with_run(loss)
 
     def _reopen(self, source: Source, plan: Sequence[Reservation], budget: Budget | None, run_id: str) -> Begun:
         """Note that an interrupted run goes on under its reservation; returns how far it had come.

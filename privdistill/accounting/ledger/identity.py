@@ -62,11 +62,14 @@ class Identity:
                 continue
             return known
 
-    def join(self, writing: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
+    def join(
+        self, writing: Callable[[], AbstractContextManager[sa.Connection]], opening: Callable[[sa.Connection], None]
+    ) -> None:
         """Add the corpus' units to its source's set, unless another source got any of them in the meantime.
 
         Args:
             writing: opens a writing transaction of the ledger.
+            opening: writes in it what makes the source final, once no other source has these units.
         """
         if self._own is None:
             self._own = self._fingerprints(self._source.key)
@@ -78,6 +81,7 @@ class Identity:
             with writing() as db:
                 settled = self._known(db) == known
                 if settled:
+                    opening(db)
                     append(
                         db,
                         self._storage.id,

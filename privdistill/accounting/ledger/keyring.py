@@ -2,7 +2,9 @@
 
 A folder on this machine (mode 0700, files 0600): next to an SQLite ledger, under the state directory for PostgreSQL.
 
+    begun-DIGEST          id of the source of that name, drawn when a run on this machine first declared it
     SOURCE/key            32 random bytes
+    SOURCE/declared       how a run declared it last, while no run was charged to it
     SOURCE/units-VERSION  sorted 16-byte PRF values of every unit that was ever charged under this source
     head                  the newest entry that this machine wrote
 
@@ -17,6 +19,7 @@ import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from privdistill.atomic import write_atomically
 from privdistill.errors import ConfigError
@@ -35,13 +38,32 @@ class Keyring:
         """Name the folder; nothing is created yet."""
         self.folder = folder
 
-    def create(self, source_id: str) -> bytes:
-        """Make a source's key, on disk before it is used."""
-        key = secrets.token_bytes(32)
-        self._place(source_id).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder.chmod(0o700)
-        write_atomically(self._place(source_id) / "key", key.hex().encode() + b"\n")
-        return key
+    def begin(self, name: str, declared: dict[str, Any]) -> tuple[str, bytes]:
+        """Id and key of a source that the ledger does not hold yet, on disk before they are used, and then the same.
+
+        The caller holds the ledger's writing transaction, so no two processes draw them at once.
+        """
+        begun = self.begun(name)
+        if begun is None:
+            source_id, key = secrets.token_hex(8), secrets.token_bytes(32)
+            self._place(source_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+            write_atomically(self._place(source_id) / "key", key.hex().encode() + b"\n")
+        else:
+            source_id, key, _ = begun
+        write_atomically(self._place(source_id) / "declared", json.dumps(declared).encode() + b"\n")
+        write_atomically(self._begun(name), source_id.encode() + b"\n")
+        return source_id, key
+
+    def begun(self, name: str) -> tuple[str, bytes, dict[str, Any]] | None:
+        """Id, key and declaration of a source that was begun on this machine under that name."""
+        try:
+            source_id = self._begun(name).read_text(encoding="ascii").strip()
+            place = self._place(source_id)
+            key = bytes.fromhex((place / "key").read_text(encoding="ascii"))
+            return source_id, key, json.loads((place / "declared").read_bytes())
+        except (OSError, ValueError):
+            return None
 
     def key(self, source_id: str, check: str) -> bytes:
         """A source's key.
@@ -114,6 +136,9 @@ class Keyring:
 
     def _place(self, source_id: str) -> Path:
         return self.folder / source_id
+
+    def _begun(self, name: str) -> Path:
+        return self.folder / f"begun-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
     def _units(self, source_id: str, version: str) -> Path:
         return self._place(source_id) / f"units-{version}"

@@ -8,14 +8,25 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from privdistill.accounting.accountant import Event
+from privdistill.accounting.accountant import Event, gaussian_epsilon
 from privdistill.accounting.budget import Budget
 from privdistill.accounting.filter import Cap, Loss
 from privdistill.accounting.ledger.chain import Entry, last, select
-from privdistill.errors import MechanismError
+from privdistill.errors import BudgetError, MechanismError
 from privdistill.mechanisms.release import Reservation
 
-__all__ = ["Source", "Standing", "Total", "linked", "noised", "opened", "run_loss", "standing"]
+__all__ = [
+    "Remaining",
+    "Source",
+    "Standing",
+    "Total",
+    "does_not_fit",
+    "linked",
+    "noised",
+    "opened",
+    "run_loss",
+    "standing",
+]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,6 +58,31 @@ class Total:
     attempts: int
     reviewed: int
     unprotected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What the strictest cap on a source still admits.
+
+    Attributes:
+        cap: that cap.
+        spent: epsilon that all charges have used of it, at its delta.
+        left: epsilon of one more full-batch run by itself, at its delta. Noise adds up in squares, so spent and left
+            add up to more than the cap.
+        mu: the same run as a Gaussian-DP parameter; 0: none is admitted.
+    """
+
+    cap: Cap
+    spent: float
+    left: float
+    mu: float
+
+    @classmethod
+    def of(cls, loss: Loss, caps: Sequence[Cap], *, added_delta: float) -> "Remaining":
+        """Under several caps, the one that leaves least."""
+        mu, cap = min(((loss.room(cap, added_delta=added_delta), cap) for cap in caps), key=lambda room: room[0])
+        left = gaussian_epsilon(cap.delta / 2, mu) if mu > 0 else 0.0
+        return cls(cap, loss.spent(cap), left, mu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +131,16 @@ class Standing:
     def total(self) -> Total:
         """As numbers to be read."""
         return Total(self.loss.total_epsilon(), self.loss.total_delta(), self.attempts, self.reviewed, self.unprotected)
+
+
+def does_not_fit(before: Loss, charge: Loss, cap: Cap) -> BudgetError:
+    """The refusal of a charge, in numbers."""
+    epsilon, delta = charge.stated()
+    return BudgetError(
+        f"the charge of epsilon {epsilon:.4g} at delta {delta:.3g} does not fit under the source's cap of epsilon "
+        f"{cap.epsilon:g}, delta {cap.delta:g}, of which epsilon {before.spent(cap):.4g} is spent; nothing was spent "
+        "now. `privdistill ledger remaining` says what a run may ask for; a cap is final once a run is charged under it"
+    )
 
 
 def opened(db: sa.Connection) -> dict[str, Entry]:

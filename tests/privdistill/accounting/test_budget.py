@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from privdistill.accounting.accountant import Event, gaussian_delta, second_opinion, total_mu
-from privdistill.accounting.budget import MAX_CELLS, Sampling, calibrate, discretisation_delta
+from privdistill.accounting.budget import MAX_CELLS, Sampling, calibrate, discretisation_delta, largest_epsilon
 from privdistill.errors import PrivacyError
 
 
@@ -32,6 +32,15 @@ def test_calibration_spends_between_99_and_100_percent(
     assert mu is not None
     assert gaussian_delta(budget.epsilon, mu) <= budget.delta_composition * (1 + 1e-6)
     assert [d for _, d in budget.profile] == sorted((d for _, d in budget.profile), reverse=True)
+
+
+@pytest.mark.parametrize("mechanisms", [1, 5])
+def test_the_largest_epsilon_is_said_and_accepted(mechanisms: int) -> None:
+    shares = {str(i): 1 / mechanisms for i in range(mechanisms)}
+    largest = math.floor(largest_epsilon(1e-6, mechanisms=mechanisms) * 100) / 100
+    with pytest.raises(PrivacyError, match=f"ask for at most {largest:g} "):
+        calibrate(60.0, 1e-6, shares, threshold=False)
+    assert calibrate(largest, 1e-6, shares, threshold=False).epsilon <= largest
 
 
 def test_shares_decide_mu_squared() -> None:

@@ -17,6 +17,8 @@ CORPORA = {
     "one row": (f"text,label\n{SECRET},a\n".encode(), "found one record"),
     "all texts empty": (b"text,label\n,a\n  ,b\n", "found none"),
     "invalid utf-8": (b"text,label\n" + SECRET.encode() + b"\xff,a\nx,b\n", "not valid UTF-8"),
+    "no header": (f"{SECRET} one,better\n{SECRET} two,worse\n".encode(), "found 2 columns (names not shown"),
+    "semicolons": (f"text;label\n{SECRET} one;better\n".encode(), "found 1 column"),
     "no such column": (b"words,label\nx,a\ny,b\n", "no column 'text'"),
 }
 

@@ -14,6 +14,7 @@ def test_an_empty_cache_is_not_ready(cli: Callable, in_folder: Path) -> None:
     assert ended.code == 3
     assert "absent     language-model" in ended.out
     assert "NOT READY" in ended.out
+    assert "passthrough (privdistill, copies records: no protection)" in ended.out
     assert "doctor --fetch" in ended.err
 
 

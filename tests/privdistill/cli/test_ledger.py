@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from privdistill.accounting.ledger import Ledger, default_ledger
-from tests.privdistill.accounting.ledger.conftest import BUDGET, record, reserve
+from privdistill.mechanisms.release import Reservation
+from tests.privdistill.accounting.ledger.conftest import BUDGET, opened, record, reserve
 
 
 @pytest.fixture
@@ -17,10 +18,10 @@ def book(in_folder: Path) -> Ledger:
     """Two sources in the user's own ledger; the first has one finished run."""
     ledger = Ledger(default_ledger())
     source = ledger.open_source("clinic", unit="record", holdout=0.3)
-    ledger.open_source("ward", unit="record", holdout=0.3, cap=(6.0, 1e-5))
     reserve(ledger, source, "run-1")
     ledger.draw("run-1", record())
     ledger.commit("run-1", "c" * 64)
+    opened(ledger, "ward", (6.0, 1e-5))
     return ledger
 
 
@@ -51,7 +52,40 @@ def test_remaining_is_what_one_more_run_may_ask_for(cli: Callable, book: Ledger)
     assert (
         5.9 < ward["remaining_epsilon"] < 7.5
     )  # delta 1e-6 is a tenth of the cap's, so the same mu is a larger epsilon
-    assert "one more run of up to epsilon" in cli("ledger", "remaining", "ward").out
+    assert 1 < clinic["spent_at_cap_delta"] < 2 < 47 < clinic["left_at_cap_delta"] < 48
+    assert ward["left_at_cap_delta"] == pytest.approx(6.0)
+    said = cli("ledger", "remaining", "ward").out
+    assert "epsilon 0 is spent of a cap of 6, and 6 left for one more run, at the cap's delta 1e-05" in said
+    assert "at delta 1e-06 that run may ask for up to epsilon 6.44" in said
+    assert cli("ledger", "remaining", "--delta", "2").code == 2
+
+
+def test_remaining_promises_no_more_than_generate_accepts(cli: Callable, book: Ledger) -> None:
+    from privdistill.config import Privacy, RunConfig, Source, Synthesis
+    from privdistill.planning import make_plan
+    from privdistill.recipes.registry import recipe_names
+
+    clinic = json.loads(cli("ledger", "remaining", "clinic", "--json").out)["sources"][0]
+    assert 30 < clinic["remaining_epsilon"] < 48
+    source = Source(path="x.csv", label_column="label")  # the label list is one mechanism more
+    for name in set(recipe_names()) - {"passthrough"}:
+        privacy = Privacy(epsilon=clinic["remaining_epsilon"], delta=clinic["at_delta"])
+        plan = make_plan(RunConfig(source=source, privacy=privacy, synthesis=Synthesis(recipe=name)))
+        assert len(plan.mechanisms) <= 5, name
+
+
+def test_a_source_whose_records_were_copied_never_reads_as_the_best_one(cli: Callable, book: Ledger) -> None:
+    bare = "no protection (epsilon unlimited): 1 run(s) copied records as they are"
+    source = book.open_source("copied", unit="record", holdout=0.3)
+    book.reserve_once(source, "run-2", [Reservation("disclosure", "none", None)], None)
+    shown = cli("ledger", "show", "copied").out
+    assert f"unit record): {bare} over 1 run(s)" in shown
+    assert "epsilon 0" not in shown
+    assert f"{bare}; otherwise epsilon 0 is spent" in cli("ledger", "remaining", "copied").out
+    document = json.loads(cli("ledger", "show", "copied", "--json").out)["sources"][0]
+    assert (document["epsilon"], document["unprotected_attempts"]) == (None, 1)
+    reserve(book, source, "run-3")
+    assert f"{bare}, epsilon 2 at delta 1e-06 by the others over 2" in cli("ledger", "show", "copied").out
 
 
 def test_link_and_review_are_entries_with_a_name_and_a_reason(cli: Callable, book: Ledger) -> None:
@@ -64,6 +98,13 @@ def test_link_and_review_are_entries_with_a_name_and_a_reason(cli: Callable, boo
     assert json.loads(cli("ledger", "show", "--json").out)["sources"][0]["reviewed_attempts"] == 1
     assert cli("ledger", "review", "clinic", "--by", "Dr Who").code == 2
     assert cli("ledger", "link", "clinic", "ward", "--by", "x", "--reason", "again").code == 10
+
+
+def test_there_is_nothing_to_review_before_a_run(cli: Callable, book: Ledger) -> None:
+    ended = cli("ledger", "review", "ward", "--by", "Dr Who", "--reason", "read the report")
+    assert (ended.code, ended.out) == (2, "")
+    assert "nothing to review" in ended.err
+    assert "reviewed" not in [entry.kind for entry in book.entries()]
 
 
 def test_verify_names_the_first_broken_entry_and_says_no(cli: Callable, book: Ledger) -> None:
@@ -107,7 +148,7 @@ def test_an_unknown_source_is_said(cli: Callable, book: Ledger, command: list[st
 
 
 def test_a_postgresql_ledger_is_named_by_its_url(cli: Callable, postgresql: str, in_folder: Path) -> None:
-    Ledger(postgresql).open_source("clinic", unit="record", holdout=0.3)
+    reserve(Ledger(postgresql), Ledger(postgresql).open_source("clinic", unit="record", holdout=0.3), "run-1")
     ended = cli("ledger", "show", "--ledger", postgresql)
     assert ended.code == 0
     assert "clinic" in ended.out

@@ -225,6 +225,7 @@ def test_version(cli: Callable) -> None:
 
 class _Plan:
     warnings = ()
+    budget = "calibrated"
 
 
 def _raising(error: BaseException) -> Callable:

@@ -18,10 +18,11 @@ from tests.privdistill.cli.test_release import audit_report, decision
 
 @dataclass
 class Plan:
-    """A plan with the two faces that the command line reads."""
+    """A plan as far as the command line reads it."""
 
     refusal: str | None = None
     warnings: tuple[str, ...] = ("the corpus size is not declared",)
+    budget: object | None = "calibrated"
 
     def lines(self) -> list[str]:
         return ["privacy   epsilon 8", *(f"warning   {warning}" for warning in self.warnings)]
@@ -90,6 +91,25 @@ def test_generate_prints_the_run_and_nothing_else(cli: Callable, calls: Calls, i
 def test_quiet_leaves_stderr_empty(cli: Callable, calls: Calls, in_folder: Path) -> None:
     ended = cli("generate", "x.csv", "--epsilon", "8", "-q")
     assert (ended.code, ended.out, ended.err) == (0, "runs/one\n", "")
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_a_recipe_that_copies_says_so_loudly(cli: Callable, calls: Calls, in_folder: Path, quiet: tuple) -> None:
+    calls.plan.budget = None
+    ended = cli("generate", "x.csv", "--recipe", "passthrough", *quiet)
+    assert (ended.code, ended.out) == (0, "runs/one\n")
+    assert "warning: THIS RUN COPIES PRIVATE RECORDS AS THEY ARE: no noise, no protection" in ended.err
+
+
+@pytest.mark.parametrize("command", ["plan", "generate", "run"])
+def test_epsilon_beside_a_recipe_that_claims_nothing_is_refused(
+    cli: Callable, calls: Calls, in_folder: Path, command: str
+) -> None:
+    calls.plan.budget = None
+    ended = cli(command, "x.csv", "--recipe", "passthrough", "--epsilon", "8")
+    assert (ended.code, ended.out) == (2, "")
+    assert "copies private records without any protection, so epsilon would be ignored" in ended.err
+    assert calls.order == []
 
 
 def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_folder: Path) -> None:

@@ -13,6 +13,7 @@ from privdistill.policy.decision import Decision, PolicyId, RuleResult
 from privdistill.policy.facts import Digests
 from privdistill.report import Verification, VerifiedItem, render_evaluation
 from privdistill.runs import RunDirectory
+from tests.privdistill.accounting.ledger.conftest import opened
 from tests.privdistill.report.test_evaluation import evaluation
 
 _SHA = "0" * 64
@@ -182,7 +183,7 @@ def test_policy_list_and_show(cli: Callable, in_folder: Path) -> None:
 def test_ledger_show_lists_sources(cli: Callable, in_folder: Path) -> None:
     from privdistill.accounting.ledger import Ledger
 
-    Ledger("book.sqlite3").open_source("ward", unit="record", holdout=0.3)
+    opened(Ledger("book.sqlite3"), "ward")
     ended = cli("ledger", "show", "--ledger", "book.sqlite3")
     assert ended.code == 0
     assert "ward" in ended.out

@@ -91,7 +91,12 @@ def test_no_privacy_parameter_comes_from_the_environment(file: Path, monkeypatch
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("privacy: {epsilonn: 8}", r"privacy\.epsilonn \(privdistill\.yaml\): unknown key"),
+        ("privacy: {epsilonn: 8}", r"privacy\.epsilonn \(privdistill\.yaml\): unknown key; did you mean epsilon"),
+        (
+            "source: {path: x.csv, label_colum: kind}",
+            r"label_colum \(privdistill\.yaml\): .* did you mean label_column",
+        ),
+        ("soruce: {label_column: kind}", "unknown key; did you mean source"),
         ("privacy: {epsilon: .inf}", r"privacy\.epsilon \(privdistill\.yaml\): expected a finite number"),
         ("privacy: {epsilon: .nan}", "finite number"),
         ("privacy: {epsilon: 1}\nprivacy: {epsilon: 9}", "appears twice"),
@@ -116,15 +121,36 @@ def test_bytes_that_are_not_text_are_refused(file: Path) -> None:
         load_settings({}, file=file)
 
 
-def test_problems_are_collected_and_no_value_is_repeated(file: Path) -> None:
+def test_problems_are_collected_with_what_was_expected_and_found(file: Path) -> None:
     flags = {"privacy.epsilon": -123.25, "privacy.delta": 7.125, "synthesis.rows": 0, "synthesis.recipe": None}
     with pytest.raises(ConfigError) as caught:
         load_settings(flags, file=file)
     message = str(caught.value)
     assert message.count("(flag)") == 3
-    assert "123.25" not in message
-    assert "7.125" not in message
+    assert "privacy.epsilon (flag): expected greater than 0, found -123.25" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"performance.dtype": "float16"}, "expected 'auto', 'bfloat16' or 'float32', found 'float16'"),
+        ({"synthesis.rows": "many"}, "expected integer, unable to parse|found text"),
+        ({"source.name": ""}, "is a variable unset"),
+        ({"source.name": "  "}, "is a variable unset"),
+        ({"source.text_column": "kind"}, "must be different columns"),
+    ],
+)
+def test_a_flag_that_cannot_be_meant_is_refused(file: Path, flags: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_settings(flags, file=file)
+
+
+def test_a_corpus_named_as_the_configuration_is_not_repeated(file: Path) -> None:
+    file.write_text('{"Patient Eva had joint stiffness": 5, "source": ["Eva was here"]}')
+    with pytest.raises(ConfigError, match="keys with values, found a list") as caught:
+        load_settings({}, file=file)
+    assert "Eva" not in str(caught.value)
 
 
 def test_a_missing_corpus_says_how_to_name_one(in_folder: Path) -> None:

@@ -87,16 +87,24 @@ def broken(tmp_path: Path) -> dict[str, Path]:
         "format": ("m.xlsx", SECRET.encode()),
         "not-gzip": ("n.csv.gz", f"text,label\n{SECRET},x\n".encode()),
         "not-parquet": ("o.parquet", SECRET.encode()),
+        "headerless": ("q.csv", f"{SECRET},{SECRET}x\nab,c\n".encode()),
+        "semicolons": ("r.csv", f"{SECRET};x\nab;c\n".encode()),
+        "nul": ("s.csv", f"{SECRET}\0,x\nab,c\n".encode()),
+        "keyed-by-texts": ("t.jsonl", f'{{"{SECRET}": 1, "{SECRET}s": 2}}\n'.encode() * 2),
+        "long-row": ("u.csv", f"text,label\nab,c\n{SECRET},x,y\n".encode()),
         "surrogate": ("p.jsonl", f'{{"text": "\\ud800 {SECRET}", "label": "x"}}\n'.encode() * 2),
     }
     for name, content in texts.values():
         (tmp_path / name).write_bytes(content)
-    return {case: tmp_path / name for case, (name, _) in texts.items()} | {"missing": tmp_path / "nowhere.csv"}
+    return {case: tmp_path / name for case, (name, _) in texts.items()} | {
+        "missing": tmp_path / "nowhere.csv",
+        "folder": tmp_path,
+    }
 
 
 CASES = (
     "empty header-only one-row all-empty bad-utf8 bad-utf8-json mixed nested not-json ragged no-column twice format "
-    "not-gzip not-parquet surrogate missing"
+    "not-gzip not-parquet surrogate missing headerless semicolons nul keyed-by-texts long-row folder"
 )
 
 
@@ -112,6 +120,32 @@ def test_broken_input_is_one_sentence_without_record_text(
     assert SECRET not in message
     assert SECRET not in "".join(capfd.readouterr())
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("headerless", r"found 2 columns \(names not shown"),
+        ("semicolons", "found 1 column .* its delimiter"),
+        ("no-column", "found 2 columns, among them 'label'"),
+        ("ragged", "line 2 has 4 fields and the header 2"),
+        ("long-row", "line 3 has 3 fields and the header 2"),
+        ("not-json", "line 1 is not a JSON object"),
+        ("not-gzip", "not a complete gzip file"),
+        ("folder", "is a folder; name the csv"),
+    ],
+)
+def test_the_sentence_says_where_to_look_and_names_no_library(tmp_path: Path, case: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=said) as caught:
+        load(broken(tmp_path)[case])
+    assert not any(name in str(caught.value) for name in ("Arrow", "Parser", "Error", "Warning"))
+
+
+def test_a_column_of_two_types_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a b", "n": {"k": 1}}\n\n{"text": "c d", "n": "word"}\n')
+    with pytest.raises(CorpusError, match="line 3 has another type in a column"):
+        load(path, label=None)
 
 
 def test_a_missing_unit_value_is_an_error(tmp_path: Path) -> None:
@@ -142,7 +176,9 @@ def test_an_absent_column_is_told_in_the_words_of_the_caller(tmp_path: Path, nam
     path = write(tmp_path / name)
     with pytest.raises(CorpusError, match=r"no column 'city'.*--label-column or --unit"):
         load(path, unit="city")
-    with pytest.raises(CorpusError, match=r"no column 'city'; found 'text', 'label', 'who'\. Look elsewhere$"):
+    with pytest.raises(
+        CorpusError, match=r"no column 'city'; found 3 columns, among them 'text', 'label'\. Look elsewhere$"
+    ):
         read(path, text_column="text", label_column=None, group_column="city", advice="Look elsewhere")
 
 

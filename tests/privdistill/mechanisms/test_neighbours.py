@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from privdistill.features.encoded import Encoded, TextEncoder
 from privdistill.mechanisms import expert
-from privdistill.mechanisms.dpsgd import clip_and_sum, ghost
+from privdistill.mechanisms.dpsgd import clip_and_sum, clipping, ghost
 from privdistill.mechanisms.expert import make_head
 from privdistill.mechanisms.finetuning import TailLoss, make_sequences
 from privdistill.mechanisms.likelihood import Head
@@ -210,20 +210,13 @@ SINGLE: People = [person[:1] for person in SEVERAL]
 
 
 def one_left_unclipped(patch: pytest.MonkeyPatch) -> None:
-    from opacus.optimizers import DPOptimizer
+    plain, ghostly = clipping._sum, ghost._sum
 
-    real, ghostly = DPOptimizer.clip_and_accumulate, ghost._sum
+    def whole(factors: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.ones_like(factors[:1]), factors[1:]])
 
-    def clip(optimizer: DPOptimizer) -> None:
-        first = [parameter.grad_sample[0] for parameter in optimizer.params]
-        for parameter in optimizer.params:
-            parameter.grad_sample = parameter.grad_sample[1:]
-        real(optimizer)
-        for parameter, gradient in zip(optimizer.params, first, strict=True):
-            parameter.summed_grad += gradient
-
-    patch.setattr(DPOptimizer, "clip_and_accumulate", clip)
-    patch.setattr(ghost, "_sum", lambda seen, by, fine: ghostly(seen, torch.cat([torch.ones(1), by[1:]]), fine))
+    patch.setattr(clipping, "_sum", lambda rows, factors: plain(rows, whole(factors)))
+    patch.setattr(ghost, "_sum", lambda seen, factors, fine: ghostly(seen, whole(factors), fine))
 
 
 def one_counted_twice(patch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,14 @@ def test_a_wrong_rule_is_refused_with_its_place(text: str, place: str) -> None:
         parse_policy(rule(text), "mine")
 
 
+def test_a_file_that_is_no_policy_is_said_in_words() -> None:
+    with pytest.raises(ConfigError, match="file: expected keys with values, found a list") as caught:
+        parse_policy("- Eva was here\n", "mine")
+    assert "Eva" not in str(caught.value)
+    with pytest.raises(ConfigError, match="descripton: unknown key; did you mean description"):
+        parse_policy(HEAD.replace("description", "descripton"), "mine")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

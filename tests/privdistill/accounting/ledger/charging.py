@@ -100,8 +100,8 @@ def check(address: str, drawn: Path) -> dict[str, int]:
     runs = set(drawn.read_text().split()) if drawn.is_file() else set()
     reserved = {entry.run_id for entry in book.entries() if entry.kind == "reserved"}
     marked = {entry.run_id for entry in book.entries() if entry.kind == "drawn"}
-    ((source_id, _, _),) = book.sources()
-    attempts = book.total(source_id).attempts
+    attempts = sum(book.total(source_id).attempts for source_id, _, _ in book.sources())
+    assert len(book.sources()) <= 1
     mu_squared = sum(1 / NOISE_MULTIPLIER**2 for _ in reserved)
     stored = [entry for entry in book.entries() if entry.kind == "reserved"][-1:]
     counted = int(stored[0].body["total"]["loss"]["mu_squared"]) / 2**100 if stored else 0.0

@@ -6,6 +6,7 @@ import pytest
 
 from privdistill.accounting.budget import Budget, calibrate
 from privdistill.accounting.ledger import Ledger, Source
+from privdistill.accounting.ledger.opening import write_opened
 from privdistill.mechanisms.release import MechanismRecord, Reservation
 
 BUDGET = calibrate(2.0, 1e-6, {"statistic": 1.0}, threshold=False)
@@ -32,6 +33,14 @@ def record(budget: Budget = BUDGET, name: str = "statistic") -> MechanismRecord:
 
 def reserve(ledger: Ledger, source: Source, run_id: str) -> None:
     ledger.reserve_once(source, run_id, PLAN, BUDGET)
+
+
+def opened(ledger: Ledger, name: str, cap: tuple[float | None, float | None] = (None, None)) -> Source:
+    """A source in the ledger without a charge: what a run leaves that is killed between the two."""
+    source = ledger.open_source(name, unit="record", holdout=0.3, cap=cap)
+    with ledger._writing() as db:
+        write_opened(db, ledger._storage.id, ledger._keyring, source)
+    return source
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,7 +10,7 @@ import pytest
 from privdistill.accounting.ledger import BrokenLedgerError, Ledger, verify_export
 from privdistill.accounting.ledger.chain import _canonical, _digest
 from privdistill.errors import ConfigError
-from tests.privdistill.accounting.ledger.conftest import record, reserve
+from tests.privdistill.accounting.ledger.conftest import opened, record, reserve
 
 COLUMNS = ("at", "kind", "source_id", "run_id", "name", "body", "previous", "digest")
 
@@ -19,8 +19,8 @@ COLUMNS = ("at", "kind", "source_id", "run_id", "name", "body", "previous", "dig
 def book(tmp_path: Path) -> Ledger:
     """One entry of every kind."""
     ledger = Ledger(tmp_path / "ledger.sqlite3")
-    source = ledger.open_source("clinic", unit="record", holdout=0.3)
-    ledger.open_source("ward", unit="record", holdout=0.3)
+    source = opened(ledger, "clinic")
+    opened(ledger, "ward")
     for run in ("run-1", "run-2"):
         reserve(ledger, source, run)
         ledger.draw(run, record())

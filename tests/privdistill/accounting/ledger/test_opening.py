@@ -1,0 +1,71 @@
+"""Nothing of a source is final before its first charge, and everything from then on."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from privdistill.accounting.ledger import Ledger, Source
+from privdistill.errors import BudgetError, ConfigError, RunError
+from tests.privdistill.accounting.ledger.conftest import BUDGET, PLAN, reserve
+
+
+def test_another_unit_or_holdout_for_the_same_source_is_refused(ledger: Ledger, source: Source) -> None:
+    reserve(ledger, source, "run-1")
+    with pytest.raises(ConfigError, match="unit 'record'"):
+        ledger.open_source("clinic", unit="patient", holdout=0.3)
+    with pytest.raises(ConfigError):
+        ledger.open_source("clinic", unit="record", holdout=0.5)
+
+
+def test_a_cap_is_final_once_a_run_was_charged_under_it(ledger: Ledger) -> None:
+    reserve(ledger, ledger.open_source("small", unit="record", holdout=0.3, cap=(3.0, 1e-5)), "run-1")
+    assert ledger.open_source("small", unit="record", holdout=0.3).cap.epsilon == 3.0
+    with pytest.raises(ConfigError, match="final") as refused:
+        ledger.open_source("small", unit="record", holdout=0.3, cap=(30.0, None))
+    assert refused.value.exit_code == 2
+
+
+def test_a_refused_attempt_makes_nothing_final(ledger: Ledger, address: str) -> None:
+    slip = ledger.open_source("small", unit="record", holdout=0.5, cap=(0.2, None))
+    with pytest.raises(BudgetError, match=r"charge of epsilon 2 at delta 1e-06 does not fit.*epsilon 0 is spent"):
+        ledger.attempt(slip, PLAN, BUDGET, lambda key: frozenset())
+    assert (ledger.sources(), ledger.entries()) == ((), ())
+    meant = Ledger(address).open_source("small", unit="patient", holdout=0.3, cap=(20.0, None))
+    assert (meant.id, meant.key) == (slip.id, slip.key)
+    reserve(ledger, meant, "run-1")
+    assert [entry.kind for entry in ledger.entries()] == ["opened", "reserved"]
+    with pytest.raises(ConfigError, match="unit 'patient'"):  # it was prepared before the other one was charged
+        reserve(ledger, slip, "run-2")
+    assert ledger.verify()[0] == 2
+
+
+def test_first_runs_at_once_share_a_source_and_its_key(ledger: Ledger, address: str) -> None:
+    def first(number: int) -> bytes:
+        source = Ledger(address).open_source("clinic", unit="record", holdout=0.3)
+        reserve(Ledger(address), source, f"run-{number}")
+        return source.key
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(first, range(16)))) == 1
+    assert [entry.kind for entry in ledger.entries()].count("opened") == 1
+    assert ledger.total(ledger.sources()[0][0]).attempts == 16
+
+
+def test_a_source_that_another_machine_opened_meanwhile_is_not_charged_under_a_second_key(ledger: Ledger) -> None:
+    here = ledger.open_source("clinic", unit="record", holdout=0.3)
+    reserve(ledger, replace(here, id="f" * 16, key=bytes(32)), "run-1")
+    with pytest.raises(RunError, match="opened by another machine"):
+        reserve(ledger, here, "run-2")
+    assert ledger.total(here.id).attempts == 0
+
+
+def test_a_link_opens_a_declared_source_as_it_was_declared_last(ledger: Ledger, source: Source) -> None:
+    reserve(ledger, source, "run-1")
+    ledger.open_source("ward", unit="record", holdout=0.2, cap=(9.0, None))
+    ward = ledger.open_source("ward", unit="record", holdout=0.4, cap=(2.7, 1e-5))
+    ledger.link("clinic", "ward", by="Dr Who", reason="the ward is a part of the clinic")
+    assert [entry.kind for entry in ledger.entries(ward.id)] == ["opened"]
+    assert ledger.remaining(source.id, delta=1e-6).cap == ward.cap
+    assert ledger.open_source("ward", unit="record", holdout=0.4) == ward
+    assert ledger.verify()[0] == len(ledger.entries())
