@@ -60,9 +60,9 @@ class Form:
         return tidy(text, ended, within=self.within, whole_sentences=self.whole_sentences, fields=count)
 
     def bare(self, text: str) -> str | None:
-        """The text as it is but for white space, or None when it is broken or has not its fields."""
-        plain = " ".join(text.split())
-        return plain if "\ufffd" not in plain and divided(plain, max(len(self.fields), 1)) else None
+        """The text as it is but for white space and broken characters, or None when it has not its fields."""
+        plain = " ".join(text.replace("\ufffd", "").split())
+        return plain if plain and divided(plain, max(len(self.fields), 1)) else None
 
 
 def public_pool(
