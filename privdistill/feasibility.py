@@ -12,7 +12,7 @@ from privdistill.errors import ConfigError
 from privdistill.recipes.base import Recipe, Task
 from privdistill.recipes.forecast import Forecast
 
-__all__ = ["refusal", "require_heeded", "warnings"]
+__all__ = ["refusal", "unheeded", "warnings"]
 
 _EMBEDDED_LAYERS = 30
 _OF_A_RECIPE = (
@@ -28,16 +28,17 @@ _LOUD = 1.0
 """A block whose noise is longer than its signal can be tells next to nothing. Teachers of TREC questions (epsilon 8,
 subsets of the train side, 2 or 3 draws each) answered 26 % right, as by chance, where the moments' noise was 3 and 1.5
 times their signal at best; 39 % at .74, 48 % at .37, 67 % at .18, 74 % at .09; 82 % with all 3,006 records."""
+_HOPELESS = 1.5
 _WEAK, _OF_TEACHERS = 0.2, "48 % right instead of 82 % where this was .37, 67 % where it was .18"
 _MANY_CANARIES = 0.05
 _COMMON_DELTA = 1e-5
 
 
-def require_heeded(config: RunConfig, name: str, recipe: Recipe) -> None:
-    """Refuse settings that the recipe would ignore: whoever pays would believe them applied.
+def unheeded(config: RunConfig, name: str, recipe: Recipe) -> str | None:
+    """Why a setting cannot be heeded by this recipe, or None: whoever pays would believe it applied.
 
     Raises:
-        ConfigError: a setting is none of this recipe's, or names layers that the embedded model does not have.
+        ConfigError: the recipe cannot refine so.
     """
     synthesis, heeded = config.synthesis, getattr(recipe, "options", None)
     stood_for = f"{name!r}, which auto stands for here," if synthesis.recipe == "auto" else f"{name!r}"
@@ -48,10 +49,11 @@ def require_heeded(config: RunConfig, name: str, recipe: Recipe) -> None:
         default = type(synthesis).model_fields[option].default
         if option not in (heeded or ()) and getattr(synthesis, option) != default:
             flag = "--" + option.replace("_", "-")
-            raise ConfigError(f"recipe {stood_for} does nothing with {flag}; leave it out, or choose another --recipe")
+            return f"recipe {stood_for} does nothing with {flag}; leave it out, or choose another --recipe"
     layers = synthesis.tuned_layers
     if layers is not None and synthesis.model == "embedded" and layers > _EMBEDDED_LAYERS:
-        raise ConfigError(f"expected at most {_EMBEDDED_LAYERS} --tuned-layers (the embedded model), found {layers}")
+        return f"expected at most {_EMBEDDED_LAYERS} --tuned-layers (the embedded model), found {layers}"
+    return None
 
 
 def warnings(
@@ -71,8 +73,8 @@ def warnings(
     loud = _loud(forecast, per_class)
     if loud:
         yield (
-            f"noise is longer than signal can be, so next to nothing will be learnt from: {_named(loud)}; raise "
-            "epsilon, merge classes, or bring more records"
+            f"noise is longer than signal can be, so next to nothing will be learnt from: {_named(loud)}; "
+            f"{_remedy(forecast)}"
         )
     moments = forecast.ratios(per_class).get("moment") if forecast else None
     if moments is not None and _WEAK < moments <= _LOUD:
@@ -119,25 +121,34 @@ def refusal(
             f"{len(task.labels or ())} classes make a release of about {cells:,} cells, and {MAX_CELLS:,} are reserved "
             f"for; merge classes. Nothing was spent"
         )
-    if forecast is not None and forecast.hopeless is not None:
+    if forecast is not None and forecast.hopeless is not None and config.synthesis.model == "embedded":
         return f"{forecast.hopeless}. Nothing was spent"
     if per_class is None:
         return None
-    loud = _loud(forecast, per_class)
-    blocks = forecast.blocks if forecast else ()
-    telling = {one.name for one in blocks if one.cells is not None and not one.shared} - {"count"}
-    drowned = len(telling) > 0 and telling <= set(loud)
-    if per_class >= floor and not drowned:
+    if per_class >= _least(forecast, floor, _HOPELESS):
         return None
     why = (
         f"below the noise floor of about {math.ceil(floor)}"
         if per_class < floor
-        else f"and noise is longer than signal can be in all that tells classes apart: {_named(loud)}"
+        else f"where noise drowns what tells classes apart: {_named(_loud(forecast, per_class))}"
     )
     return (
         f"too small for epsilon {budget.epsilon:.3g}: {task.size} declared records leave about {per_class:.0f} a "
-        f"class, {why}; raise epsilon, merge classes, or bring more records. Nothing was spent"
+        f"class, {why}; {_remedy(forecast)}. Nothing was spent"
     )
+
+
+def _least(forecast: Forecast | None, floor: float, loud: float) -> float:
+    """Records a class below which its count drowns, or noise is so loud in all of its blocks that can be reckoned."""
+    blocks = forecast.blocks if forecast else ()
+    own = [one for one in blocks if one.cells is not None and not one.shared and one.name != "count"]
+    drowned = min((one.deviation * math.sqrt(one.cells or 0) / loud for one in own), default=0.0)
+    return max(floor, drowned)
+
+
+def _remedy(forecast: Forecast | None) -> str:
+    merge = ", merge classes" if forecast is not None and (forecast.classes or 0) > 1 else ""
+    return f"raise epsilon{merge}, or bring more records"
 
 
 def _loud(forecast: Forecast | None, per_class: float | None) -> dict[str, float]:
@@ -153,11 +164,11 @@ def _named(loud: dict[str, float]) -> str:
 def _of_size(config: RunConfig, task: Task, budget: Budget, forecast: Forecast | None, floor: float) -> Iterator[str]:
     size = task.size
     if size is None:
-        classes = (forecast.classes if forecast else None) or 1
-        least = math.ceil(floor * classes / (1 - task.holdout))
+        whole = ((forecast.classes if forecast else None) or 1) / (1 - task.holdout)
+        least, few = (math.ceil(_least(forecast, floor, loud) * whole) for loud in (_HOPELESS, _WEAK))
         yield (
             "the corpus size is not declared (--size), so nothing can be said about whether it is large enough; with "
-            f"fewer than about {least:,} records this would be refused"
+            f"fewer than about {least:,} records this would be refused, and fewer than about {few:,} are few"
         )
         if budget.delta > _COMMON_DELTA:
             yield (

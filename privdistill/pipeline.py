@@ -65,7 +65,7 @@ def generate(
     from privdistill.models.assets import locate
     from privdistill.models.loading import load_models
 
-    intent, source = make_plan(config).feasible(), config.source
+    intent, source = make_plan(config).feasible(charged=resume), config.source
     path = locate(source.path, progress)
     book = Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)

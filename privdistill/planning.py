@@ -13,7 +13,7 @@ from privdistill.accounting.accountant import mu_for
 from privdistill.accounting.budget import Budget, Sampling, calibrate
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError, PrivacyError
-from privdistill.feasibility import refusal, require_heeded, warnings
+from privdistill.feasibility import refusal, unheeded, warnings
 from privdistill.mechanisms.labels import LABELS
 from privdistill.mechanisms.release import MechanismRequest, Reservation, unit_parts
 from privdistill.models.loading import Models
@@ -78,13 +78,13 @@ class Plan:
         """Whether the label list is the first thing to be measured."""
         return any(planned.name == LABELS for planned in self.mechanisms)
 
-    def feasible(self) -> "Plan":
-        """The plan itself.
+    def feasible(self, *, charged: bool = False) -> "Plan":
+        """The plan itself; a run that was charged already may go on, whatever is refused now.
 
         Raises:
             PrivacyError: it is refused.
         """
-        if self.refusal is not None:
+        if self.refusal is not None and not charged:
             raise PrivacyError(self.refusal)
         return self
 
@@ -214,10 +214,10 @@ def make_plan(config: RunConfig) -> Plan:
     if name == "auto":
         name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
     recipe = find_recipe(name)
-    require_heeded(config, name, recipe)
+    ignored = unheeded(config, name, recipe)
     planned = recipe.mechanisms(task)
     if all(mechanism.kind == "none" for mechanism in planned):
-        return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), None)
+        return Plan(config, recipe, task, None, tuple(Reservation(m.name, m.kind, None) for m in planned), (), ignored)
     threshold = task.labelled and task.labels is None
     left = 1 - _LABEL_SHARE if threshold else 1.0
     shares = {m.name: m.share * left for m in planned} | ({LABELS: _LABEL_SHARE} if threshold else {})
@@ -238,7 +238,7 @@ def make_plan(config: RunConfig) -> Plan:
     floor, per_class = recipe.noise_floor(task, budget.noise_multipliers) * stretch, _per_class(task, forecast)
     said = tuple(warnings(config, task, budget, forecast, floor, per_class))
     said += recipe.warnings if isinstance(recipe, GuestRecipe) else ()
-    refused = refusal(config, recipe, task, budget, _cells(config, forecast), forecast, floor, per_class)
+    refused = ignored or refusal(config, recipe, task, budget, _cells(config, forecast), forecast, floor, per_class)
     return Plan(config, recipe, task, budget, mechanisms, said, refused, why, shares, forecast, machine)
 
 
@@ -253,7 +253,7 @@ def _per_class(task: Task, forecast: Forecast | None) -> float | None:
     if task.train_size is None:
         return None
     # Labels that are not known yet make at least one class.
-    return task.train_size / ((forecast.classes if forecast else len(task.labels or ())) or 1)
+    return task.train_size / ((forecast.classes if forecast else None) or len(task.labels or ()) or 1)
 
 
 def _cells(config: RunConfig, forecast: Forecast | None) -> int | None:
@@ -272,7 +272,12 @@ def _remarks(config: RunConfig, *, trained: bool) -> Iterator[str]:
     if config.synthesis.model != "embedded":
         yield f"model {config.synthesis.model!r} was not timed; times and layers are said of the embedded one"
     bound = config.source.contribution_bound or 1
-    if trained and bound > 1:
+    if bound > 1:
+        yield (
+            f"a unit's records count together as {math.sqrt(bound):.2g} at most: where units hold {bound} of one kind, "
+            f"noise beside signal is up to {math.sqrt(bound):.2g} times what is said here"
+        )
+    if bound > 1 and trained:
         yield (
             f"a unit of up to {bound} records is drawn and clipped as one, so beside the gradient noise may be up to "
             f"{bound} times what is said for records"

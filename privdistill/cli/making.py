@@ -123,12 +123,12 @@ def _settings(spec: Spec, *, quiet: bool) -> Settings:
     return settings
 
 
-def _intent(settings: Settings) -> "Plan":
+def _intent(settings: Settings, *, charged: bool = False) -> "Plan":
     """The plan; an epsilon beside a recipe that claims nothing is refused, since somebody believes that it protects."""
     from privdistill import pipeline
 
     intent = pipeline.plan(settings.config)
-    if intent.budget is None and settings.config.privacy.epsilon is not None:
+    if intent.budget is None and settings.config.privacy.epsilon is not None and not charged:
         raise ConfigError(
             f"recipe {settings.config.synthesis.recipe!r} copies private records without any protection, so epsilon "
             "would be ignored; name another recipe, or leave epsilon out to see a gate refuse the copies"
@@ -139,7 +139,7 @@ def _intent(settings: Settings) -> "Plan":
 def _generate(settings: Settings, run: Path | None, *, resume: bool = False, quiet: bool) -> Path:
     from privdistill import pipeline
 
-    intent = _intent(settings)
+    intent = _intent(settings, charged=resume)
     if intent.budget is None:
         hint(f"warning: {_BARE}")  # --quiet asks for no hints; that nobody is protected is not one
     for warning in intent.warnings:

@@ -188,7 +188,7 @@ class Evaluation(_Frozen):
     classes: tuple[str, ...]
     test_records: Count
     """Those that were measured on."""
-    test_dropped: Count | None
+    test_dropped: Count | None = None
     """Further records of the test file, left out because a run was made from the same text; None: nobody could look."""
     test_outside_classes: Count
     """Test records whose label no row can have; every student gets them wrong."""

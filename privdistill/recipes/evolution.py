@@ -69,7 +69,7 @@ class EvolutionRecipe:
         classes = len(task.labels) if task.labels else None if task.labelled else 1
         cells = None if classes is None else max(1, _BROOD * task.rows // classes)
         votes = BlockForecast("votes", noise_multipliers[_round_names()[0]], cells)
-        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0, classes)
+        return Forecast((votes,), (_BROOD + (_ROUNDS - 1) * (_BROOD - 1)) * task.rows, 0, classes=classes)
 
     def run(self, context: Context) -> RecipeRun:
         """Let records vote, keep winners, write variations, and again."""

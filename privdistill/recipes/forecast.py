@@ -56,16 +56,16 @@ class Forecast:
         blocks: of its releases.
         texts: how many the language model will write.
         vocabulary_cells: cells per class and vocabulary entry.
-        classes: that are measured; None while labels are not known.
         remarks: what the recipe adds, in sentences.
+        classes: that are measured; None while labels are not known.
         hopeless: why what it would pay for cannot work, or None.
     """
 
     blocks: tuple[BlockForecast, ...]
     texts: int
     vocabulary_cells: int
-    classes: int | None = None
     remarks: tuple[str, ...] = ()
+    classes: int | None = None
     hopeless: str | None = None
 
     def lines(self, per_class: float | None, cells: int | None, machine: Machine) -> Iterator[str]:
@@ -130,7 +130,7 @@ class Forecasting(Protocol):
 
 
 def statistic_forecast(
-    noise_multiplier: float, texts: int, classes: int | None, *, more: Mapping[str, float] | None = None
+    noise_multiplier: float, texts: int, classes: int | None = None, *, more: Mapping[str, float] | None = None
 ) -> Forecast:
     """Forecast of the unified statistic, with the weights (scale times norm bound) of `more` blocks.
 
@@ -149,4 +149,4 @@ def statistic_forecast(
         BlockForecast(name, total / weight * stretch.get(name, 1.0), cells.get(name), shared=name == "second")
         for name, weight in weights.items()
     )
-    return Forecast(blocks, texts, 5, classes)
+    return Forecast(blocks, texts, 5, classes=classes)

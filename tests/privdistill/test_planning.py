@@ -1,18 +1,21 @@
 """What a plan foresees, warns of and refuses, from declared numbers alone."""
 
 import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
-from privdistill.errors import ConfigError
+from privdistill.errors import ConfigError, PrivacyError
 from privdistill.features.encoded import Encoded
 from privdistill.mechanisms.release import ClassRule, OpeningBlock, StatisticRequest
 from privdistill.mechanisms.statistic import grid_for
 from privdistill.models.adaptation.tail import ROWS
 from privdistill.planning import make_plan
+from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.finetune import FinetuneRecipe
 from privdistill.synthesis.measurement import make_public_map
 
@@ -44,7 +47,7 @@ def config_of(kind: str, **more: Any) -> RunConfig:
         ("two classes", {"source": {"size": 150}}, "few records for this epsilon"),
         ("two classes", {"source": {"size": 100}}, "noise is longer than signal can be"),
         ("two classes", {"source": {"size": 1000, "canaries": 400}}, "canaries would be planted"),
-        ("two classes", {}, "fewer than about 27 records"),
+        ("two classes", {}, "fewer than about 33 records this would be refused, and fewer than about 247 are few"),
         ("two classes", {"delta": 1e-3}, "fewer than 100 units"),
         ("two classes", {"source": {"size": 2000}, "delta": 1e-3}, "above 1 / (10 x 2000)"),
         ("two classes", {"epsilon": 12.0}, "bounds next to nothing"),
@@ -68,20 +71,27 @@ def test_settings_that_a_recipe_ignores_are_refused() -> None:
         ("evolution", {"class_shares": "counted"}),
         ("evolution", {"soft_label_temperature": 2.0}),
         ("trajectory", {"tuned_weights": "whole"}),
-        ("auto", {"refinement": "admm"}),
         ("finetune", {"tuned_layers": 31}),
     ]:
-        with pytest.raises(ConfigError, match=r"leave it out|cannot refine|expected at most 30"):
-            make_plan(config_of("two classes", recipe=recipe, **setting))
-    make_plan(config_of("two classes", recipe="finetune", tuned_layers=30, teachers="mean"))
-    make_plan(config_of("two classes", recipe="finetune", tuned_layers=31, model="some/model"))
+        refused = make_plan(config_of("two classes", recipe=recipe, **setting))
+        assert re.search(r"leave it out|expected at most 30", refused.refusal or "")
+        with pytest.raises(PrivacyError):
+            refused.feasible()
+        assert refused.feasible(charged=True) is refused  # a run that was charged before goes on
+    with pytest.raises(ConfigError, match="cannot refine"):
+        make_plan(config_of("two classes", recipe="auto", refinement="admm"))
+    for heeded in ({"tuned_layers": 30, "teachers": "mean"}, {"tuned_layers": 31, "model": "some/model"}):
+        assert make_plan(config_of("two classes", recipe="finetune", **heeded)).refusal is None
 
 
 def test_what_would_drown_is_refused() -> None:
     drowned = config_of("unlabelled", source={"size": 100})
     assert "below the noise floor" in (make_plan(drowned).refusal or "")
-    few = config_of("many classes", source={"size": 1200}, epsilon=8.0)
-    assert "in all that tells classes apart: moment" in (make_plan(few).refusal or "")
+    few = make_plan(config_of("many classes", source={"size": 800}))
+    assert "drowns what tells classes apart: moment (1.5 times); raise epsilon, merge" in (few.refusal or "")
+    one = make_plan(config_of("one class", source={"size": 10})).refusal or ""
+    assert "too small" in one
+    assert "merge classes" not in one
     whole = config_of(
         "two classes",
         source={"size": 400},
@@ -91,10 +101,31 @@ def test_what_would_drown_is_refused() -> None:
         tuned_layers=30,
     )
     assert "training would drown" in (make_plan(whole).refusal or "")
+    other = whole.model_copy(update={"synthesis": whole.synthesis.model_copy(update={"model": "some/model"})})
+    assert make_plan(other).refusal is None
     people = {"unit": "person", "contribution_bound": 33, "size": 10**5}
     trained = make_plan(config_of("two classes", recipe="finetune", source=people))
     assert "at most 32, found 33" in (trained.refusal or "")
     assert make_plan(config_of("two classes", source=people)).refusal is None
+
+
+@pytest.mark.parametrize("kind", ["one class", "two classes", "many classes", "unlabelled"])
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 8.0])
+@pytest.mark.parametrize("recipe", ["distribution", "gradient", "evolution"])
+def test_the_least_size_that_is_named_is_the_least_that_is_not_refused(kind: str, epsilon: float, recipe: str) -> None:
+    (warning,) = (w for w in make_plan(config_of(kind, epsilon=epsilon, recipe=recipe)).warnings if "--size" in w)
+    least = int(re.search(r"fewer than about ([\d,]+) records", warning)[1].replace(",", ""))  # type: ignore[index]
+    for size, refused in ((least - 2, True), (least + 2, False)):
+        plan = make_plan(config_of(kind, epsilon=epsilon, recipe=recipe, source={"size": size}))
+        assert (plan.refusal is not None) == refused
+
+
+def test_a_forecast_without_classes_is_held_to_the_declared_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a recipe of another package that does not say."""
+    config = config_of("many classes", source={"size": 400})
+    real = DistributionRecipe.forecast
+    monkeypatch.setattr(DistributionRecipe, "forecast", lambda *given: replace(real(*given), classes=None))
+    assert "leave about 6 a class" in (make_plan(config).refusal or "")
 
 
 def test_what_finetune_says_of_a_pass_is_what_the_mechanism_has() -> None:

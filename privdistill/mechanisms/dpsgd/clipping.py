@@ -49,6 +49,7 @@ def _squares(rows: torch.Tensor) -> torch.Tensor:
     """Squared norms (units,), double, of (units, cells)."""
     whole = rows.shape[1] // _BLOCK * _BLOCK
     blocks = rows[:, :whole].reshape(len(rows), whole // _BLOCK, _BLOCK)
+    blocks = blocks if blocks.dtype == torch.float64 else blocks.float()  # in halves, norms would round down too far
     squares: torch.Tensor = blocks.norm(dim=2).double().square().sum(dim=1)
     return squares + rows[:, whole:].double().square().sum(dim=1)
 

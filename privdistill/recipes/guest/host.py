@@ -114,7 +114,9 @@ class GuestRecipe:
             return None
         said = self._ask("forecast", Expected, task=task, noise_multipliers=dict(noise_multipliers))
         blocks = tuple(BlockForecast(b.name, b.deviation, b.cells, b.shared) for b in said.blocks)
-        return Forecast(blocks, said.texts, said.vocabulary_cells, said.classes, said.remarks)
+        return Forecast(
+            blocks, said.texts, said.vocabulary_cells, said.remarks, classes=said.classes, hopeless=said.hopeless
+        )
 
     def run(self, context: Context) -> RecipeRun:
         """Pass requests on and releases back; its process ends with the run."""

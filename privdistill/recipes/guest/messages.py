@@ -90,8 +90,9 @@ class Expected(_Message):
     blocks: Annotated[tuple[Block, ...], Field(max_length=_MAX_MECHANISMS)]
     texts: Annotated[int, Field(ge=0)]
     vocabulary_cells: Annotated[int, Field(ge=0)]
-    classes: Annotated[int, Field(ge=1)] | None = None
     remarks: Annotated[tuple[_Words, ...], Field(max_length=20)]
+    classes: Annotated[int, Field(ge=1)] | None = None
+    hopeless: _Words | None = None
 
 
 class Stage(_Message):

@@ -167,6 +167,28 @@ def test_an_honest_guest_is_never_imported_and_is_named_in_the_claim(install: In
     assert (intent.as_dict()["plug_in"] or {})["package"] == "acme_recipe"
 
 
+FORECAST = """
+def forecast(self, task, noise_multipliers):
+    from privdistill.recipes.forecast import BlockForecast, Forecast, statistic_forecast
+    if task.rows == 10:
+        return Forecast((BlockForecast("count", noise_multipliers["counts"], 1),), 10, 0, ("as I said",))
+    return statistic_forecast(noise_multipliers["counts"], 10)
+"""
+
+
+@pytest.mark.parametrize("rows", [10, 11])
+def test_a_guest_may_forecast(install: Install, told: Told, rows: int) -> None:
+    """In its own process, by the positions and names that earlier versions had."""
+    install(FORECAST)
+    source = told.config.source.model_copy(update={"labels": tuple(f"c{i}" for i in range(20))})
+    synthesis = told.config.synthesis.model_copy(update={"rows": rows})
+    plan = pipeline.plan(told.config.model_copy(update={"source": source, "synthesis": synthesis}))
+    assert plan.forecast is not None
+    assert plan.forecast.remarks == (("as I said",) if rows == 10 else ())
+    assert plan.forecast.texts == 10
+    assert plan.per_class == pytest.approx(400 * 0.7 / 20), "declared labels count where a forecast names no classes"
+
+
 def test_a_built_in_name_cannot_be_taken_and_two_of_a_name_are_refused(install: Install) -> None:
     install(name="distribution", module="impostor")
     assert type(find_recipe("distribution")).__module__ == "privdistill.recipes.distribution"
