@@ -69,3 +69,35 @@ def test_a_link_opens_a_declared_source_as_it_was_declared_last(ledger: Ledger, 
     assert ledger.remaining(source.id, delta=1e-6).cap == ward.cap
     assert ledger.open_source("ward", unit="record", holdout=0.4) == ward
     assert ledger.verify()[0] == len(ledger.entries())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"00" * 31, b"00" * 33, b"\xff" * 64])
+def test_a_begun_source_whose_key_is_damaged_is_neither_opened_with_it_nor_given_another(
+    ledger: Ledger, source: Source, content: bytes | None
+) -> None:
+    file = ledger.private / source.id / "key"
+    whole = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    reserve(ledger, ledger.open_source("other", unit="record", holdout=0.3), "run-1")
+    for ask in (
+        lambda: ledger.open_source("clinic", unit="record", holdout=0.3),
+        lambda: ledger.link("clinic", "other", by="Dr Who", reason="one house"),
+    ):
+        with pytest.raises(ConfigError, match="32 bytes") as refused:
+            ask()
+        assert "\n" not in str(refused.value)
+    assert [name for _, name, _ in ledger.sources()] == ["other"]
+    file.write_bytes(whole)
+    assert ledger.open_source("clinic", unit="record", holdout=0.3) == source
+
+
+def test_a_begun_source_that_lost_its_id_is_not_given_another(ledger: Ledger, source: Source) -> None:
+    (begun,) = ledger.private.glob("begun-*")
+    begun.write_bytes(b"")
+    with pytest.raises(ConfigError, match="does not name the source"):
+        ledger.open_source("clinic", unit="record", holdout=0.3)
+    begun.unlink()
+    assert ledger.open_source("clinic", unit="record", holdout=0.3).id != source.id
