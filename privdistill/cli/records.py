@@ -63,7 +63,9 @@ def read_records(target: Path) -> Records:
     Raises:
         RunError: it is neither, or a record of a run is absent or does not follow its schema.
     """
-    return _of_bundle(target) if (target / "SHA256SUMS").is_file() else _of_run(RunDirectory.open(target))
+    from privdistill.bundle import is_bundle
+
+    return _of_bundle(target) if is_bundle(target) else _of_run(RunDirectory.open(target))
 
 
 def _of_bundle(bundle: Path) -> Records:

@@ -65,6 +65,33 @@ def test_nothing_of_a_forged_bundle_is_shown(cli: Callable, bundle: Path, mended
     assert "failed" in {check["status"] for check in document["checks"]}
 
 
+@pytest.mark.parametrize("gone", [("SHA256SUMS",), ("claim.json",), ("SHA256SUMS", "decision.json", "policy.yaml")])
+def test_a_damaged_bundle_is_denied_and_not_taken_for_a_typo(
+    cli: Callable, bundle: Path, gone: tuple[str, ...]
+) -> None:
+    for name in gone:
+        (bundle / name).unlink()
+    assert cli("verify", bundle).code == 10
+    said_nothing(cli("report", bundle))
+    ended = cli("gate", bundle, "--policy", "internal")
+    assert (ended.code, ended.err) == (10, "")
+    assert "the bundle does not verify (layout)" in ended.out
+    junit = cli("gate", bundle, "--policy", "internal", "--format", "junit").out
+    assert 'failures="1"' in junit
+    assert '><failure message="the bundle does not verify (layout)' in junit
+    (bundle / "claim.json").unlink(missing_ok=True)
+    (bundle / "SHA256SUMS").unlink(missing_ok=True)
+    for command in ("verify", "report", "gate"):  # nothing says any more that it was made to be one
+        assert cli(command, bundle).code == 2
+
+
+@pytest.mark.parametrize("name", ["claim.json", "decision.json"])
+def test_a_run_with_a_stray_paper_is_still_a_run(cli: Callable, run: Path, name: str) -> None:
+    (run / name).write_text((run / "candidate" / "claim.json").read_text())
+    assert cli("gate", run, "--policy", "internal").code == 0
+    assert cli("report", run).code == 0
+
+
 @pytest.mark.parametrize("bound", [False, True])
 def test_a_claim_that_the_ledger_did_not_close_the_run_with(cli: Callable, run: Path, bound: bool) -> None:
     assert cli("gate", run, "--policy", "internal").code == 0
