@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audits.findings import AuditReport
-from privdistill.bundle import Signer, Verification, key_id_of, refuse_edited_policy
+from privdistill.bundle import Signer, Verification, is_bundle, key_id_of, refuse_edited_policy
 from privdistill.bundle import verify as verify_bundle
 from privdistill.config import RunConfig
 from privdistill.corpus.sides import commitment, normalise
@@ -118,7 +118,7 @@ def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decisi
     from privdistill.settlement import decide_bundle, decide_run
 
     loaded = load_policy(policy)
-    if (target / "SHA256SUMS").is_file():
+    if is_bundle(target):
         return decide_bundle(target, loaded, waivers)
     return decide_run(RunDirectory.open(target), loaded, waivers)
 

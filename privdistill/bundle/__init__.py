@@ -2,6 +2,7 @@
 
     assemble(candidate: Candidate, out: Path) -> Path
     verify(bundle: Path, key_id: str | None = None) -> Verification
+    is_bundle(path: Path) -> bool
     load_or_create_salt(path: Path) -> bytes
     refuse_edited_policy(decision: Path, loaded: LoadedPolicy) -> None
     key_id_of(public_key_file: Path) -> str
@@ -14,7 +15,7 @@ from privdistill.bundle.assemble import Candidate, assemble
 from privdistill.bundle.once import refuse_edited_policy
 from privdistill.bundle.salt import load_or_create_salt
 from privdistill.bundle.signature import Signer, key_id_of
-from privdistill.bundle.verify import verify
+from privdistill.bundle.verify import is_bundle, verify
 from privdistill.report.verification import Verification
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Signer",
     "Verification",
     "assemble",
+    "is_bundle",
     "key_id_of",
     "load_or_create_salt",
     "refuse_edited_policy",

@@ -1,6 +1,7 @@
 """Check a bundle with nothing but the bundle: offline, without torch, without the run.
 
     verify(bundle, key_id=None) -> Verification
+    is_bundle(path) -> bool                     whether that is a bundle, whole or damaged, and not a run
 
 Checksums over a closed layout, schemas, rows against the claim, epsilon against the mechanisms, every rule whose
 inputs are here, and documents that follow from others rendered again. What a reader still has to take on trust is
@@ -34,7 +35,7 @@ from privdistill.policy.load import LoadedPolicy, parse_policy
 from privdistill.report.statement import PrivacyStatement, privacy_statement
 from privdistill.report.verification import Verification, VerifiedItem
 
-__all__ = ["verify"]
+__all__ = ["is_bundle", "verify"]
 
 _NOT_CHECKED = (
     ("audit outcomes", "attested by a salted commitment; the holder of the internal report can open it to a reviewer"),
@@ -89,9 +90,18 @@ def verify(bundle: Path, key_id: str | None = None) -> Verification:
     return Verification(bundle=name, checks=tuple(items))
 
 
+def is_bundle(path: Path) -> bool:
+    """Tell a bundle, however damaged, from a run or a mistyped path, for whoever takes either."""
+    return os.path.lexists(path / layout.SUMS) or (_made_as_bundle(path) and not os.path.lexists(path / "run.json"))
+
+
+def _made_as_bundle(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (layout.SUMS, layout.CLAIM))
+
+
 def _refuse_other_folder(folder: Path) -> None:
     """Tell a mistyped path from a bundle that is damaged: neither sums nor claim, so nobody made it to be one."""
-    if not folder.is_dir() or any(os.path.lexists(folder / name) for name in (layout.SUMS, layout.CLAIM)):
+    if not folder.is_dir() or _made_as_bundle(folder):
         return
     found = "a run, not a bundle" if (folder / "run.json").is_file() else "a folder without a bundle in it"
     raise RunError(f"expected a bundle, found {found} at {folder.resolve().name!r}; privdistill release makes one")

@@ -1,13 +1,15 @@
 """What is recorded about a run or a bundle, read back into its types, if it holds together.
 
 A bundle is verified first. Of a run, claim, rows, audit and ledger are held to one another by the rules that apply
-under every policy, and a decision about other papers counts as none. Where that fails, nothing is handed on. Reads only
-the named files of the two layouts, never `private/`. It does not know how a record is rendered.
+under every policy; a decision about other papers counts as none, and one about these is made again. Where that fails,
+nothing is handed on. Reads only the named files of the two layouts and policies, never `private/`. It does not know how
+a record is rendered.
 """
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +20,10 @@ from privdistill.policy.rules import Status
 from privdistill.report.verification import VerifiedItem
 from privdistill.runs import RunDirectory
 
+if TYPE_CHECKING:
+    from privdistill.policy.decide import Held
+    from privdistill.policy.facts import Facts
+
 __all__ = ["Records", "read_records"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -25,6 +31,11 @@ _STATUSES: dict[Status, Literal["verified", "failed", "not-checked"]] = {
     "satisfied": "verified",
     "violated": "failed",
     "not-run": "not-checked",
+}
+_HELD: dict[str, Literal["verified", "failed", "not-checked"]] = {
+    "holds": "verified",
+    "contradicted": "failed",
+    "unchecked": "not-checked",
 }
 _AUDIT_SAYS = "audit-verdict"
 """The one standing rule that is about what was found, not about whether the papers belong together."""
@@ -36,10 +47,10 @@ class Records:
 
     Attributes:
         claim: None exactly if a check failed; then the others are None too.
-        decision: the last one, if it is about these very papers.
+        decision: the last one, if it is about these very papers; `checks` say how far it was made again.
         audit: the examiner's report.
         checks: what was held to what.
-        outdated: whether a decision is recorded that is about other papers.
+        outdated: whether a decision is recorded that is about other papers, or that the ledger has overtaken.
         is_bundle: whether it is a bundle.
     """
 
@@ -63,7 +74,9 @@ def read_records(target: Path) -> Records:
     Raises:
         RunError: it is neither, or a record of a run is absent or does not follow its schema.
     """
-    return _of_bundle(target) if (target / "SHA256SUMS").is_file() else _of_run(RunDirectory.open(target))
+    from privdistill.bundle import is_bundle
+
+    return _of_bundle(target) if is_bundle(target) else _of_run(RunDirectory.open(target))
 
 
 def _of_bundle(bundle: Path) -> Records:
@@ -89,11 +102,24 @@ def _of_run(run: RunDirectory) -> Records:
         for result in standing(facts)
         if result.id != _AUDIT_SAYS and (audit is not None or "audit" not in result.evidence)
     )
-    if any(check.status == "failed" for check in checks):
-        return Records(None, None, None, checks, outdated=False, is_bundle=False)
     then, now = decision.digests if decision else None, facts.digests
     outdated = then is not None and (then.data, then.claim, then.audit) != (now.data, now.claim, now.audit)
+    if decision is not None and not outdated:
+        state, sentence = _held(decision, facts)
+        outdated = state == "outdated"
+        if not outdated:
+            checks = (*checks, VerifiedItem(name="decision", status=_HELD[state], sentence=sentence))
+    if any(check.status == "failed" for check in checks):
+        return Records(None, None, None, checks, outdated=False, is_bundle=False)
     return Records(claim, None if outdated else decision, audit, checks, outdated=outdated, is_bundle=False)
+
+
+def _held(decision: Decision, facts: "Facts") -> "Held":
+    from privdistill.policy.decide import held
+    from privdistill.policy.load import policy_of
+
+    loaded = policy_of(decision.policy.sha256)
+    return held(decision, facts, loaded.policy if loaded else None, version("privdistill"))
 
 
 def _read(file: Path, kind: type[_Model]) -> _Model | None:

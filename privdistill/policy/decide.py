@@ -2,6 +2,7 @@
 
     decide(policy, claim, audit, ledger, digests, *, decided_at, tool_version, waivers=()) -> Decision
     renewed(decision, waivers, moment) -> Decision      one of the past, as of now
+    held(decision, facts, policy, tool_version) -> Held one that is recorded, against its own rules and the facts
     evaluate(policy, facts) -> tuple[RuleResult, ...]   the same rules without a verdict; `verify` re-derives with it
     standing(facts) -> tuple[RuleResult, ...]           the ones that apply under every policy; `report` looks at them
     verdict_of(results, waived=()) -> Verdict
@@ -13,6 +14,10 @@ no file, no clock and no network, and loads no numbers library.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from pydantic import ValidationError
 
 from audits.findings import AuditReport, Claim
 from privdistill.policy.decision import Decision, PolicyId, RuleResult, SourceTotal, Verdict
@@ -21,7 +26,20 @@ from privdistill.policy.model import Policy
 from privdistill.policy.rules import STANDING, Outcome, Rule
 from privdistill.policy.waivers import Waiver, WaiverUse, fingerprint, settle, still_valid
 
-__all__ = ["decide", "evaluate", "renewed", "verdict_of"]
+__all__ = ["Held", "decide", "evaluate", "held", "renewed", "verdict_of"]
+
+
+class Held(NamedTuple):
+    """What a recorded decision is worth.
+
+    Attributes:
+        state: `contradicted` by itself or by the facts; `outdated`, as the ledger or the tool has moved on; `unchecked`
+            where something of it cannot be told.
+        sentence: why.
+    """
+
+    state: Literal["holds", "contradicted", "outdated", "unchecked"]
+    sentence: str
 
 
 def decide(
@@ -90,6 +108,72 @@ def renewed(decision: Decision, waivers: Sequence[Waiver], moment: str) -> Decis
         return decision.model_copy(update={"waivers": uses})
     reason = _reason("deny", decision.rules, decision.waived, bad)
     return decision.model_copy(update={"verdict": "deny", "reason": reason, "waivers": uses})
+
+
+def held(decision: Decision, facts: Facts, policy: Policy | None, tool_version: str) -> Held:
+    """Hold a recorded decision about these papers to its own rules, and every result to the one that is found now.
+
+    Args:
+        decision: internal view, about the same data, claim and audit as the facts.
+        facts: as they are now; the ledger may have moved on.
+        policy: the one of the decision's digest; None if it is not at hand.
+        tool_version: version of privdistill that asks.
+    """
+    if not _follows(decision, worded=decision.tool_version == tool_version):
+        return Held("contradicted", "the verdict is not what its own rules and waivers add up to")
+    named = (decision.policy.name, decision.policy.version, decision.policy.sha256)
+    asked = (policy.name, policy.version, decision.digests.policy) if policy else (*named[:2], decision.digests.policy)
+    if named != asked or decision.run_id != (facts.claim.run_id if facts.claim else None):
+        return Held("contradicted", "it names another policy or run than the one that it is about")
+    facts = replace(facts, digests=replace(facts.digests, policy=decision.policy.sha256))
+    own = evaluate(policy, facts) if policy else standing(facts)
+    told = decision.rules if policy else decision.rules[: len(own)]
+    if [_asked(result) for result in own] != [_asked(result) for result in told]:
+        changed = ["the rules that were asked"]
+    else:
+        pairs = [(mine, theirs) for mine, theirs in zip(own, told, strict=True) if mine != theirs]
+        changed = [mine.id for mine, _ in pairs if not _may_differ(mine, facts)]
+    if changed:
+        if decision.tool_version != tool_version:
+            return Held("outdated", f"made by version {decision.tool_version}, which found otherwise")
+        return Held("contradicted", f"not what is found now: {', '.join(changed)}")
+    if facts.ledger is not None and any(mine.status != theirs.status for mine, theirs in pairs):
+        return Held("outdated", "the ledger has moved on")
+    if policy is None:
+        known = f"policy {decision.policy.name}@{decision.policy.sha256[:8]} is not at hand"
+        return Held("unchecked", f"{known}, so only the rules of every policy were looked at; run the gate again")
+    if pairs or decision.source != _source(facts.ledger):
+        return Held("unchecked", "the ledger is away, or does not say what it said then; run the gate again")
+    return Held("holds", f"every result and the verdict are found again under policy {policy.name}")
+
+
+def _follows(decision: Decision, *, worded: bool) -> bool:
+    """Whether fingerprints, waivers, verdict and, if worded alike, its reason are made of these very rule results."""
+    results, digests = decision.rules, decision.digests
+    prints = [fingerprint(r.id, r.level, r.status, r.requirement, r.evidence, digests) for r in results]
+    if decision.view != "internal" or prints != [r.fingerprint for r in results]:
+        return False
+    try:
+        waivers = [Waiver(**use.model_dump(exclude={"state"})) for use in decision.waivers]
+    except ValidationError:
+        return False  # no file of waivers could have said so
+    levels = {result.id: result.level for result in results}
+    open_ = {result.id: result.fingerprint for result in results if result.status != "satisfied"}
+    uses = settle(waivers, levels, open_, decision.decided_at)
+    waived = tuple(sorted({use.rule for use in uses if use.state == "applied"}))
+    bad = tuple(use for use in uses if use.state in ("expired", "refused"))
+    verdict = "deny" if bad else verdict_of(results, waived)
+    reason = _reason(verdict, results, waived, bad) if worded else decision.reason
+    return (decision.verdict, decision.reason, decision.waived, decision.waivers) == (verdict, reason, waived, uses)
+
+
+def _asked(result: RuleResult) -> tuple[object, ...]:
+    return result.id, result.kind, result.level, result.requirement, result.evidence
+
+
+def _may_differ(result: RuleResult, facts: Facts) -> bool:
+    """Whether other runs on the source may have changed a result since, or the ledger is away."""
+    return "ledger" in result.evidence and (result.kind != "standing" or facts.ledger is None)
 
 
 def evaluate(policy: Policy, facts: Facts) -> tuple[RuleResult, ...]:

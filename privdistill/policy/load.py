@@ -2,6 +2,7 @@
 
     load_policy(name_or_path) -> LoadedPolicy(policy, sha256, text)
     parse_policy(text, origin) -> LoadedPolicy
+    policy_of(sha256) -> LoadedPolicy | None      a shipped one, or a file here or in `policies`
     load_waivers(path) -> tuple[Waiver, ...]
     shipped_policies() -> tuple[str, ...]         roots() -> tuple[Path, ...]
 
@@ -24,10 +25,12 @@ from privdistill.policy.model import Policy
 from privdistill.policy.strict_yaml import YamlError, read_yaml
 from privdistill.policy.waivers import WAIVERS_SCHEMA, Waiver, Waivers
 
-__all__ = ["LoadedPolicy", "load_policy", "load_waivers", "parse_policy", "roots", "shipped_policies"]
+__all__ = ["LoadedPolicy", "load_policy", "load_waivers", "parse_policy", "policy_of", "roots", "shipped_policies"]
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_MOST_BYTES = 2**20
+"""Of a file that is looked at without having been named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,19 @@ def load_policy(name_or_path: str | Path) -> LoadedPolicy:
             "or the path of a policy file"
         ) from None
     return parse_policy(_text(content, path.name), path.name)
+
+
+def policy_of(sha256: str) -> LoadedPolicy | None:
+    """The policy of a digest, if it is at hand: shipped, or a file of the working directory or of `policies` in it."""
+    here = (path for folder in (Path(), Path("policies")) for path in sorted(folder.glob("*.y*ml")))
+    for path in (*_items(), *here):
+        try:
+            content = path.read_bytes() if path.is_file() and path.stat().st_size <= _MOST_BYTES else b""
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return parse_policy(_text(content, path.name), path.name)
+        except (OSError, ConfigError):
+            continue
+    return None
 
 
 def parse_policy(text: str, origin: str) -> LoadedPolicy:

@@ -18,8 +18,8 @@ __all__ = ["render_claim", "render_release", "render_report"]
 
 _UNDECIDED = {
     False: "NOT DECIDED  no policy was applied to this run yet\n",
-    True: "NOT DECIDED  the decision that is recorded is about other rows, another claim or another audit; run "
-    "privdistill gate again\n",
+    True: "NOT DECIDED  the decision that is recorded is about other rows, another claim or another audit, or "
+    "older than what ledger and rules say now; run privdistill gate again\n",
 }
 
 
@@ -38,7 +38,7 @@ def render_report(
         decision: the last one about these papers, if there is one.
         audit: the examiner's report.
         checks: how the papers were held to one another; what could not be checked is said.
-        outdated: whether a decision is recorded that is about other papers.
+        outdated: whether a decision is recorded that is about other papers, or that the ledger has overtaken.
     """
     unchecked = [
         f"  –  {plain(item.name)}: {plain(item.sentence)}\n" for item in checks if item.status == "not-checked"
@@ -46,8 +46,8 @@ def render_report(
     if unchecked:
         unchecked.insert(0, "NOT CHECKED  whether these papers belong together is not wholly shown\n")
     parts = [
-        _decided(decision) if decision else _UNDECIDED[outdated],
         *(["".join(unchecked)] if unchecked else []),
+        _decided(decision) if decision else _UNDECIDED[outdated],
         render_claim(claim),
         render_audit(audit, unit=claim.privacy_unit) if audit else "AUDIT  not run: nothing was measured\n",
     ]

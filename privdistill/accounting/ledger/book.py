@@ -213,8 +213,8 @@ class Ledger:
         """
         with self._writing() as db:
             for name in (first, second):
-                declared = declared_before(self._keyring, name)
-                if declared is not None and last(db, "opened", name=name) is None:
+                declared = declared_before(self._keyring, name) if last(db, "opened", name=name) is None else None
+                if declared is not None:
                     write_opened(db, self._storage.id, self._keyring, declared)
             a, b = self._named(db, first), self._named(db, second)
             if a.body["unit"] != b.body["unit"]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from privdistill.accounting.ledger.chain import append, last
 from privdistill.accounting.ledger.keyring import Keyring
+from privdistill.accounting.ledger.opening import opened_elsewhere
 from privdistill.accounting.ledger.standing import Source, linked, opened
 from privdistill.accounting.ledger.storage import Storage
 from privdistill.errors import BudgetError, ConfigError
@@ -40,6 +41,7 @@ class Identity:
         Raises:
             BudgetError: units are shared with another source.
             ConfigError: that cannot be told, because keys or sets are not on this machine.
+            RunError: another machine has opened a source of that name in the meantime.
         """
         while True:
             with self._storage.reading() as db:
@@ -48,6 +50,8 @@ class Identity:
                 own = set(linked(db, self._source.id))
             try:
                 for source_id in known.keys() - own:
+                    if names[source_id] == self._source.name:
+                        raise opened_elsewhere(self._source.name)
                     if self._cleared.get(source_id) != known[source_id]:
                         key = self._keyring.key(source_id, checks[source_id])
                         units = self._keyring.units(source_id, key, *known[source_id])

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from privdistill.errors import ConfigError
 __all__ = ["Keyring", "key_check"]
 
 _WIDTH = 16
+_KEY_BYTES = 32
 _SEAL = b"privdistill/unit-set/v1\0"
 _CHECK = b"privdistill/key-check/v1\0"
 
@@ -42,26 +44,33 @@ class Keyring:
         """Id and key of a source that the ledger does not hold yet, on disk before they are used, and then the same.
 
         The caller holds the ledger's writing transaction, so no two processes draw them at once.
+
+        Raises:
+            ConfigError: they were drawn before and are damaged; others would divide the units anew.
         """
-        begun = self.begun(name)
+        begun = self._drawn(name)
         if begun is None:
-            source_id, key = secrets.token_hex(8), secrets.token_bytes(32)
+            source_id, key = secrets.token_hex(8), secrets.token_bytes(_KEY_BYTES)
             self._place(source_id).mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
             write_atomically(self._place(source_id) / "key", key.hex().encode() + b"\n")
         else:
-            source_id, key, _ = begun
+            source_id, key = begun
         write_atomically(self._place(source_id) / "declared", json.dumps(declared).encode() + b"\n")
         write_atomically(self._begun(name), source_id.encode() + b"\n")
         return source_id, key
 
     def begun(self, name: str) -> tuple[str, bytes, dict[str, Any]] | None:
-        """Id, key and declaration of a source that was begun on this machine under that name."""
+        """Id, key and declaration of a source that was begun on this machine under that name.
+
+        Raises:
+            ConfigError: it was begun, and its key is damaged.
+        """
+        drawn = self._drawn(name)
+        if drawn is None:
+            return None
         try:
-            source_id = self._begun(name).read_text(encoding="ascii").strip()
-            place = self._place(source_id)
-            key = bytes.fromhex((place / "key").read_text(encoding="ascii"))
-            return source_id, key, json.loads((place / "declared").read_bytes())
+            return *drawn, json.loads((self._place(drawn[0]) / "declared").read_bytes())
         except (OSError, ValueError):
             return None
 
@@ -69,11 +78,11 @@ class Keyring:
         """A source's key.
 
         Raises:
-            ConfigError: it is not on this machine, or not the one that the ledger knows.
+            ConfigError: it is not on this machine, not whole, or not the one that the ledger knows.
         """
         file = self._place(source_id) / "key"
         try:
-            key = bytes.fromhex(file.read_text(encoding="ascii"))
+            key = _read_key(file)
         except (OSError, ValueError):
             raise ConfigError(
                 f"the secret key of a source is not at {file}, so neither its sides nor an overlap with another corpus "
@@ -134,6 +143,28 @@ class Keyring:
             os.chmod(temporary, 0o600)
             temporary.replace(self.folder / "head")
 
+    def _drawn(self, name: str) -> tuple[str, bytes] | None:
+        begun = self._begun(name)
+        try:
+            source_id = begun.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            source_id = ""
+        if re.fullmatch("[0-9a-f]{16}", source_id) is None:
+            raise ConfigError(
+                f"{begun} does not name the source that was begun under {name!r}; restore it, or remove it to have "
+                "that source begun anew, as no run was charged to it"
+            )
+        file = self._place(source_id) / "key"
+        try:
+            return source_id, _read_key(file)
+        except (OSError, ValueError):
+            raise ConfigError(
+                f"expected the secret key of source {name!r}, {_KEY_BYTES} bytes, at {file}, found none or another "
+                f"thing; restore it, or remove {begun} to have that source begun anew, as no run was charged to it"
+            ) from None
+
     def _place(self, source_id: str) -> Path:
         return self.folder / source_id
 
@@ -142,6 +173,13 @@ class Keyring:
 
     def _units(self, source_id: str, version: str) -> Path:
         return self._place(source_id) / f"units-{version}"
+
+
+def _read_key(file: Path) -> bytes:
+    key = bytes.fromhex(file.read_text(encoding="ascii"))
+    if len(key) != _KEY_BYTES:
+        raise ValueError("not a key")
+    return key
 
 
 def key_check(key: bytes) -> str:

@@ -15,7 +15,7 @@ from privdistill.accounting.ledger.keyring import Keyring, key_check
 from privdistill.accounting.ledger.standing import Source
 from privdistill.errors import ConfigError, RunError
 
-__all__ = ["DEFAULT_CAP", "declare", "declared_before", "find", "write_opened"]
+__all__ = ["DEFAULT_CAP", "declare", "declared_before", "find", "opened_elsewhere", "write_opened"]
 
 DEFAULT_CAP = Cap(epsilon=48.0, delta=1e-4)
 """For a source that is declared without one: what the most permissive shipped policy would still accept."""
@@ -63,10 +63,13 @@ def write_opened(db: sa.Connection, ledger_id: str, keyring: Keyring, source: So
     """Make a source final, unless it is; in the transaction of what needs it.
 
     Raises:
-        ConfigError: another run has opened it otherwise in the meantime.
+        ConfigError: another run has opened it otherwise in the meantime, or its key was replaced in the meantime.
         RunError: another machine has opened a source of that name in the meantime.
     """
     entry = last(db, "opened", name=source.name)
+    if entry is not None and entry.source_id != source.id:
+        raise opened_elsewhere(source.name)
+    keyring.key(source.id, key_check(source.key))
     if entry is None:
         body = {
             "unit": source.unit,
@@ -75,11 +78,20 @@ def write_opened(db: sa.Connection, ledger_id: str, keyring: Keyring, source: So
             "cap": asdict(source.cap),
         }
         append(db, ledger_id, "opened", source_id=source.id, name=source.name, body=body)
-    elif entry.source_id != source.id:
-        raise RunError(
-            f"source {source.name!r} was opened by another machine while this run was prepared; nothing was spent. "
-            "Start again, with the ledger's private folder of that machine"
+        return
+    final, cap = Cap(**entry.body["cap"]), source.cap
+    find(keyring, entry, unit=source.unit, holdout=source.holdout, cap=(final.epsilon, final.delta))
+    if final != cap:  # a cap that nobody gave is no longer told from the default
+        raise ConfigError(
+            f"source {source.name!r} was opened by another run while this one was prepared, with a cap of epsilon "
+            f"{final.epsilon:g}, delta {final.delta:g}, which is final; this one reckoned with epsilon "
+            f"{cap.epsilon:g}, delta {cap.delta:g}. Nothing was spent; start again, without a cap"
         )
-    else:
-        cap = (source.cap.epsilon, source.cap.delta)
-        find(keyring, entry, unit=source.unit, holdout=source.holdout, cap=cap)
+
+
+def opened_elsewhere(name: str) -> RunError:
+    """What is said when a source of that name was opened under another id, so under another key."""
+    return RunError(
+        f"source {name!r} was opened by another machine while this run was prepared; nothing was spent. "
+        "Start again, with the ledger's private folder of that machine"
+    )

@@ -160,8 +160,9 @@ def evaluate(
 def report(target: TargetArgument, json: Json = False) -> None:
     """Print what is recorded about a run or a bundle: claim, findings, last decision.
 
-    A bundle is verified first, and the papers of a run are held to one another and to the ledger. If that fails,
-    nothing of them is shown and the exit code is 10.
+    A bundle is verified first, and the papers of a run are held to one another and to the ledger, and its decision
+    is made again as far as its policy is at hand: shipped, or a file here or in policies/. If that fails, nothing of
+    them is shown and the exit code is 10.
     """
     from privdistill.cli.records import read_records
     from privdistill.report import render_broken, render_release, render_report

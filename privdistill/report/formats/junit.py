@@ -1,7 +1,8 @@
 """A decision as JUnit XML: one test case a rule.
 
 A violated rule is a failure, one that was not run is an error, an advisory one or a waived one that does not hold is
-skipped, with the reason. It does not know which system reads it.
+skipped, with the reason. A denial that no rule says the reason of, as of a bundle that does not verify, is a failure of
+its own. It does not know which system reads it.
 """
 
 from xml.sax.saxutils import escape, quoteattr
@@ -18,6 +19,8 @@ def render_junit(decision: Decision) -> str:
     """Render the public view of a decision."""
     cases = [_case(decision, result) for result in decision.rules]
     cases += [_waiver(decision, use) for use in decision.waivers if use.state in ("expired", "refused")]
+    if cases and decision.verdict == "deny" and _unsaid(decision, cases):
+        cases.insert(0, ("failure", _element(decision, "verdict", "failure", decision.reason)))
     if not cases:  # an empty suite would be shown as a success
         cases = [("failure", _element(decision, "nothing", "failure", "no rule was evaluated"))]
     counts = {kind: sum(found == kind for found, _ in cases) for kind in ("failure", "error", "skipped")}
@@ -35,6 +38,11 @@ def render_junit(decision: Decision) -> str:
         "</testsuites>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _unsaid(decision: Decision, cases: list[tuple[str, str]]) -> bool:
+    """Whether no case carries the reason: nothing failed, or nothing was looked at."""
+    return all(kind != "failure" for kind, _ in cases) or all(result.status == "not-run" for result in decision.rules)
 
 
 def _case(decision: Decision, result: RuleResult) -> tuple[str, str]:

@@ -70,6 +70,19 @@ def test_junit_has_one_case_a_rule_and_counts_them(decision: Decision) -> None:
     assert (red == 0) == (decision.verdict == "allow"), "a report is green exactly when the answer is yes"
 
 
+@pytest.mark.parametrize("also", [(), waived(OVER).waivers])
+def test_junit_of_what_was_not_even_looked_at_has_one_failure_that_says_why(also: tuple[WaiverUse, ...]) -> None:
+    rules = tuple(rule.model_copy(update={"status": "not-run", "finding": "there is no claim"}) for rule in OPEN.rules)
+    expired = tuple(use.model_copy(update={"state": "expired"}) for use in also)
+    reason = "the bundle does not verify (layout); see privdistill verify"
+    broken = {"verdict": "deny", "reason": reason, "rules": rules, "waivers": expired}
+    (suite,) = ET.fromstring(render_format(OPEN.model_copy(update=broken), "junit"))
+    (failure,) = (case for case in suite.findall("testcase") if case.get("name") == "verdict")
+    assert [child.get("message") for child in failure] == [reason]
+    assert failure.find("failure") is not None
+    assert suite.get("failures") == str(1 + len(expired))
+
+
 @pytest.mark.parametrize("decision", ALL)
 def test_sarif_has_one_result_for_every_open_rule(decision: Decision) -> None:
     document = json.loads(render_format(decision, "sarif"))
