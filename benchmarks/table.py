@@ -72,7 +72,8 @@ def _commits(one: Mapping[str, Any]) -> str:
         if runs
     }
     if len(set(made.values())) < 2:
-        return f"commit {next(iter(made.values()), one['commit'])}"
+        named = str(next(iter(made.values()), one["commit"]))
+        return f"commits {named}" if " and " in named else f"commit {named}"
     return "commits " + ", ".join(f"{commits} (epsilon {epsilon})" for epsilon, commits in made.items())
 
 
