@@ -27,6 +27,12 @@ _PLACES = ("by the river", "near the station", "behind the school", "on the hill
 _TAILS = ("and we stayed all day", "and nobody seemed to mind", "so we told our friends", "which we did not expect")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first, so that no worker begins one when the others have nothing left to do."""
+    long = {item.path for item in items if item.get_closest_marker("network") or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)  # stable: a file stays together
+
+
 @pytest.fixture(autouse=True)
 def _isolated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Redirect home and caches; forbid fetching unless the test is marked `network`."""
