@@ -168,7 +168,8 @@ def _of_size(config: RunConfig, task: Task, budget: Budget, forecast: Forecast |
         least, few = (math.ceil(_least(forecast, floor, loud) * whole) for loud in (_HOPELESS, _WEAK))
         yield (
             "the corpus size is not declared (--size), so nothing can be said about whether it is large enough; with "
-            f"fewer than about {least:,} records this would be refused, and fewer than about {few:,} are few"
+            f"fewer than about {least:,} records this would be refused"
+            + (f", and fewer than about {few:,} are few" if few > least else "")
         )
         if budget.delta > _COMMON_DELTA:
             yield (

@@ -61,6 +61,11 @@ class Records:
     outdated: bool
     is_bundle: bool
 
+    @property
+    def unchecked(self) -> bool:
+        """Whether papers of a run may not belong together; what no bundle can show by itself is no such case."""
+        return not self.is_bundle and any(check.status == "not-checked" for check in self.checks)
+
     def as_dict(self) -> dict[str, Any]:
         """One JSON document."""
         found = {"claim": self.claim, "decision": self.decision, "audit": self.audit}

@@ -3,8 +3,9 @@
 Every function returns an `Estimate`, which names its n and its method, and whose ends lie in the range of the measure.
 Where nothing varies in what was seen (no error at all, two students that agree on every record), a bootstrap or a
 normal interval has no width, which says more than n records can: then the interval is Wilson's for what was seen on
-none of n records, and the method says so. They know counts and arrays, not what these stand for; `tests` hold each to
-its coverage by simulation.
+none of n records, and the method says so. A paired interval is never narrower than that, so a record on which two
+students differ does not make their difference surer. Generations that agree have no width; the method says that too.
+They know counts and arrays, not what these stand for; `tests` hold each to its coverage by simulation.
 """
 
 import math
@@ -166,9 +167,9 @@ def paired_difference(one: npt.ArrayLike, other: npt.ArrayLike) -> Estimate:
     """Mean difference of two scores of the same records (0 or 1, or means of several answers), normal interval."""
     gap = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)  # (n,)
     half = _Z * float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
-    mean, method = float(gap.mean()), "paired normal 95 %, test records"
-    if half < _SAME:
-        half, method = seen_on_none(len(gap)), "paired Wilson 95 %, test records: the difference is the same on all"
+    mean, least, method = float(gap.mean()), seen_on_none(len(gap)), "paired normal 95 %, test records"
+    if half < least:
+        half, method = least, "paired Wilson 95 %, test records: the difference is the same on all, or nearly"
     return _estimate(mean, mean - half, mean + half, len(gap), method, (-1.0, 1.0))
 
 
@@ -182,10 +183,10 @@ def paired_ratio(one: npt.ArrayLike, other: npt.ArrayLike, rng: np.random.Genera
     totals = np.stack([pair[draw].sum(axis=0) for draw in draws])  # (draws, 2)
     low, high = np.quantile(totals[:, 0] / np.maximum(totals[:, 1], 1.0), (0.025, 0.975))
     value, method = float(sums[0] / sums[1]), f"percentile bootstrap 95 %, {_DRAWS} draws of test records, paired"
-    if high - low < _SAME:
-        half = seen_on_none(n) * n / float(sums[1])
-        low, high = value - half, value + half
-        method = "paired Wilson 95 % as a share, test records: all bootstrap draws agree"
+    least = seen_on_none(n) * n / float(sums[1])
+    if high - value < least and value - low < least:
+        low, high = value - least, value + least
+        method = "paired Wilson 95 % as a share, test records: bootstrap draws agree, or nearly"
     return _estimate(value, float(low), float(high), n, method, (0.0, math.inf))
 
 

@@ -162,7 +162,7 @@ def report(target: TargetArgument, json: Json = False) -> None:
 
     A bundle is verified first, and the papers of a run are held to one another and to the ledger, and its decision
     is made again as far as its policy is at hand: shipped, or a file here or in policies/. If that fails, nothing of
-    them is shown and the exit code is 10.
+    them is shown and the exit code is 10. It is 3 where papers of a run could not be checked, which then stands first.
     """
     from privdistill.cli.records import read_records
     from privdistill.report import render_broken, render_release, render_report
@@ -176,4 +176,4 @@ def report(target: TargetArgument, json: Json = False) -> None:
         show(render_release(found.claim, found.decision, found.checks))
     else:
         show(render_report(found.claim, found.decision, found.audit, checks=found.checks, outdated=found.outdated))
-    raise typer.Exit(0 if found.claim is not None else 10)
+    raise typer.Exit(10 if found.claim is None else 3 if found.unchecked else 0)

@@ -200,3 +200,19 @@ def test_an_interval_that_is_too_narrow_is_caught(monkeypatch: pytest.MonkeyPatc
 def test_halves_of_three_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         half_sampled(lambda rows: 0.0, (3,), np.random.default_rng(0), "texts", (0.0, 1.0))
+
+
+@pytest.mark.parametrize("n", [20, 200, 1000])
+def test_a_record_on_which_students_differ_makes_their_difference_no_surer(n: int) -> None:
+    one = np.ones(n)
+    widths = []
+    for differing in (0, 1, 2):
+        other = one.copy()
+        other[:differing] = 0
+        ratio = paired_ratio(other, one, np.random.default_rng(n))
+        assert ratio is not None
+        gap = paired_difference(other, one)
+        widths.append((gap.high - gap.value, gap.value - gap.low, ratio.high - ratio.value, ratio.value - ratio.low))
+    for wider, narrower in zip(widths[1:], widths[:-1], strict=True):
+        assert all(a >= b - 1e-12 for a, b in zip(wider[:2], narrower[:2], strict=True))
+        assert wider[3] >= 0.99 * narrower[3]
