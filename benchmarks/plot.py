@@ -42,10 +42,12 @@ def svg(lines: Sequence[Line]) -> str:
 def _panel(
     lines: Sequence[Line], corpus: str, student: str, left: float, top: float, colours: dict[str, str]
 ) -> list[str]:
-    rows = max(line["rows"] for line in lines)
-    epsilons = sorted({line["epsilon"] for line in lines if line["epsilon"] > 0 and line["rows"] == rows})
-    if not epsilons:
+    # References stand at epsilon 0, another tool's too, and that one made another number of rows.
+    private = [line for line in lines if line["epsilon"] > 0]
+    if not private:
         return []
+    rows = max(line["rows"] for line in private)
+    epsilons = sorted({line["epsilon"] for line in private if line["rows"] == rows})
     found: dict[str, list[tuple[float, list[float]]]] = {
         recipe: [(e, values(of(lines, corpus, rows, recipe, e), student)) for e in epsilons]
         for recipe in recipes_of(lines)

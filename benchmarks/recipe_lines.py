@@ -4,18 +4,15 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from privdistill.config import Synthesis
+from privdistill.evaluation.students.seen import seen_students
+
 Line = Mapping[str, Any]
 
 FLOOR, CEILING, EQUAL = "zero-shot pool", "real, train side", "real, random"
 WHOLE_RUN = "whole run"
 """Origin of the line that says how long one run of the benchmark took."""
 STUDENTS = {"words": "TF-IDF", "encoder": "MiniLM", "static": "static embeddings"}
-SEEN = {
-    "words": "seen by the choice of distribution and finetune",
-    "encoder": "seen by every recipe",
-    "static": "seen by no choice",
-}
-"""Whose view of text rows are chosen by: `synthesis.selection` simulates a student on TF-IDF and one on MiniLM."""
 
 
 def cells_of(lines: Sequence[Line]) -> list[Line]:
@@ -49,6 +46,15 @@ def values(lines: Sequence[Line], student: str) -> list[float]:
 def recipes_of(lines: Sequence[Line]) -> list[str]:
     """Recipes that have cells, references apart."""
     return sorted({line["recipe"] for line in lines if line["epsilon"] > 0})
+
+
+def seen_by(lines: Sequence[Line], student: str) -> str:
+    """Which recipes choose rows by a student's view of text."""
+    recipes = recipes_of(lines)
+    those = [name for name in recipes if student in seen_students([name], Synthesis())]
+    if recipes and those == recipes:
+        return "seen by the choice of every recipe"
+    return f"seen by the choice of {', '.join(those)}" if those else "seen by no choice"
 
 
 def commits(lines: Sequence[Line]) -> dict[str, list[float]]:

@@ -8,7 +8,6 @@ from benchmarks.recipe_lines import (
     CEILING,
     EQUAL,
     FLOOR,
-    SEEN,
     STUDENTS,
     WHOLE_RUN,
     Line,
@@ -18,6 +17,7 @@ from benchmarks.recipe_lines import (
     latest,
     of,
     recipes_of,
+    seen_by,
     shown,
 )
 
@@ -43,8 +43,8 @@ def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
         "are shared by the cells that one run makes. `auto is` names the recipe that `auto` stands for.",
         "`code` is the commit that made a row's cells: rows are like for like when it is the same. A row with cells of",
         "several commits is **mixed**; which is which stands below the tables.",
-        "A recipe that sees a student chooses rows by that student's view of text, and that student's table flatters",
-        "the recipe.",
+        "A recipe that sees a student chooses rows by that student's view of text, or tries class shares out on it, and",
+        "that student's table flatters the recipe.",
         *(
             [f"Candidates a row: {', '.join(factors)}. A run by default writes more, and does better for it."]
             if factors
@@ -79,7 +79,7 @@ def _table(lines: Sequence[Line], corpus: str, rows: int, auto: Auto, majority: 
     out = [f"## {corpus}, {rows} rows: {metric} on {records} test records", ""]
     for student, title in STUDENTS.items():
         settings = [f"epsilon {epsilon:g}" for epsilon in epsilons]
-        head = [f"student {title} ({SEEN[student]})", *settings, "reference", "seconds", "code"]
+        head = [f"student {title} ({seen_by(own, student)})", *settings, "reference", "seconds", "code"]
         out += [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
         out += [_row(own, recipe, student, epsilons) for recipe in recipes_of(own)]
         if epsilons and "auto" not in recipes_of(own):

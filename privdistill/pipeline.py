@@ -66,8 +66,7 @@ def generate(
     from privdistill.models.loading import load_models
 
     intent, source = make_plan(config).feasible(charged=resume), config.source
-    path = locate(source.path, progress)
-    book = Ledger(ledger, create=not resume)
+    path, book = locate(source.path, progress), Ledger(ledger, create=not resume)
     name, cap = source.name or str(path.resolve()), (source.cap_epsilon, source.cap_delta)
     records = read_declared(path, source)  # first: what a source was opened with is kept, a mistyped unit too
     kept = book.open_source(name, unit=source.unit, holdout=source.holdout, cap=cap)
@@ -76,6 +75,8 @@ def generate(
     begin = RunDirectory.resume if resume else RunDirectory.begin
     directory, manifest = begin(run, config=config, ledger=book.address, source_id=kept.id)
     with directory.recording(manifest):
+        if directory.has_claim(book.claim_sha256(manifest.run_id)):
+            return directory.path  # it was killed between the ledger's last entry and the last word of its manifest
         models = load_models(config.synthesis, config.performance, progress)
         keep_sides(directory, sides, kept.key)
         units, canaries = plant_canaries(directory, sides.units, source, intent.task, models, progress)
@@ -96,12 +97,12 @@ def generate(
                 models=models.named,
                 canaries=canaries,
             )
+            directory.note(rows.facts)
             charge.claimed(claim_sha256)
         # Said always: whether any record was that long is private, and stderr may be a log.
         notice(f"records are read up to {config.synthesis.max_tokens} tokens; a longer one is cut there")
         for sentence in rows.shortcomings() if claim_sha256 else ():
             notice(sentence)
-        directory.write_manifest(manifest.model_copy(update={"status": "complete", "facts": dict(rows.facts)}))
     return directory.path
 
 
@@ -118,9 +119,8 @@ def gate(target: Path, policy: str, *, waivers: Sequence[Waiver] = ()) -> Decisi
     from privdistill.settlement import decide_bundle, decide_run
 
     loaded = load_policy(policy)
-    if is_bundle(target):
-        return decide_bundle(target, loaded, waivers)
-    return decide_run(RunDirectory.open(target), loaded, waivers)
+    bundle = is_bundle(target)
+    return decide_bundle(target, loaded, waivers) if bundle else decide_run(RunDirectory.open(target), loaded, waivers)
 
 
 def release(

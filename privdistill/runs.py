@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -212,7 +212,7 @@ class RunDirectory:
 
     @contextmanager
     def recording(self, manifest: Manifest) -> Iterator[None]:
-        """Keep the status true: `running` now, `interrupted` or `failed` on the way out by an exception.
+        """Keep the status true: `running` now, `complete` at the end, `interrupted` or `failed` by an exception.
 
         A process that is killed leaves `running`, which `open` takes for dead: `complete` is written last.
 
@@ -229,8 +229,22 @@ class RunDirectory:
                 yield
             except BaseException as error:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                self.write_manifest(manifest.model_copy(update={"status": status}))
+                self._end(status)
                 raise
+            self._end("complete")
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Keep public numbers of the run that is being made."""
+        self.write_manifest(self.manifest().model_copy(update={"facts": dict(facts)}))
+
+    def has_claim(self, sha256: str | None) -> bool:
+        """Whether the claim with this digest lies here whole; it is written after all that it speaks of."""
+        if sha256 is None or not self.claim.exists():
+            return False
+        return hashlib.sha256(self.claim.read_bytes()).hexdigest() == sha256
+
+    def _end(self, status: str) -> None:
+        self.write_manifest(self.manifest().model_copy(update={"status": status}))
 
     @contextmanager
     def _held(self) -> Iterator[None]:

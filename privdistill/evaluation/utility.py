@@ -89,7 +89,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     tested = sample(test.texts, test.labels)
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
-    seen = seen_students((one.facts.recipe for one in runs), config)
+    seen = seen_students((one.facts.recipe for one in runs), config.synthesis)
     trials: list[Trial] = []
     bench: Bench | None = None
     taught: Taught | None = None

@@ -255,6 +255,15 @@ def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
     heights = [float(one.get("cy", "nan")) for one in root.iter(f"{space}circle")]
     assert len(heights) == (4 + 3) * 3
     assert ElementTree.fromstring(svg(LINES[-2:])) is not None, "references alone are no crash"
+    assert svg([*LINES, line("another tool", 0.0, rows=5000, origin="peer")]) == svg(LINES), "it takes no panel away"
+
+
+def test_the_table_says_whose_view_of_text_rows_were_chosen_by() -> None:
+    lines = [line("gradient", 4.0), line("evolution", 4.0), line("zero-shot pool", 0.0)]
+    text = markdown(lines)
+    assert "student TF-IDF (seen by the choice of gradient)" in text, "class shares are tried out on it"
+    assert "student MiniLM (seen by the choice of every recipe)" in text
+    assert "student static embeddings (seen by no choice)" in text
 
 
 def test_cells_and_references_run_once_on_shared_models(

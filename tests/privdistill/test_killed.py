@@ -121,10 +121,7 @@ class _Runs:
     def end(self, child: int) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code in (0, -signal.SIGKILL), (self.folder / "said").read_text()
-        # Killed between its last entry and the last word of its manifest, a run is closed: charged, not gone on with.
-        self.resume = (
-            code != 0 and self.noted(self.paths[-1], "reserved") and not self.noted(self.paths[-1], "committed")
-        )
+        self.resume = code != 0 and self.noted(self.paths[-1], "reserved")
 
     def noted(self, path: Path, kind: str) -> bool:
         """Whether the ledger has such an entry of a run."""

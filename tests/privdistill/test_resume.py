@@ -66,6 +66,7 @@ PLACES = [
     ("Kept.keep", False),
     ("Kept.keep", True),
     ("Ledger.commit", False),
+    ("Ledger.commit", True),
 ]
 
 
@@ -91,12 +92,22 @@ def test_a_run_stopped_anywhere_after_its_charge_goes_on_without_another(
     assert len(drawn) == (0 if kept else 1), "what was kept is read; what was not is drawn, once"
     assert Ledger(ledger).total(source) == before
     kinds = [entry.kind for entry in Ledger(ledger).entries(source)]
-    noted = ("kept", "resumed") if place == "Ledger.commit" else ("resumed", "kept")
-    assert kinds == ["opened", "joined", "reserved", "drawn", *noted, "committed"]
+    noted = ["kept", "resumed", "committed"] if place == "Ledger.commit" else ["resumed", "kept", "committed"]
+    noted = ["kept", "committed"] if place == "Ledger.commit" and after else noted  # nothing is left to be made
+    assert kinds == ["opened", "joined", "reserved", "drawn", *noted]
     assert Ledger(ledger).verify()[0] == len(kinds)
     assert 0.99 * 4 <= (read_claim(run).epsilon or 0) <= 4
     assert run.manifest().run_id == read_claim(run).run_id
     assert run.manifest().resumed
+    assert set(run.manifest().facts) == set(generate(config, ledger, tmp_path / "whole").manifest().facts)
+
+
+def test_a_closed_run_with_another_claim_is_not_completed(recipe, config, ledger, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "run"
+    killed(monkeypatch, lambda: generate(config, ledger, path), "Ledger.commit", after=True)
+    RunDirectory(path).claim.write_bytes(b"{}")
+    with pytest.raises(RunError, match="closed in the ledger"):
+        generate(config, ledger, path, resume=True)
 
 
 def test_what_was_kept_and_is_gone_is_not_drawn_again(recipe, config, ledger, tmp_path, monkeypatch) -> None:
@@ -271,7 +282,6 @@ def test_what_claims_nothing_is_not_resumed(recipe, config, ledger, tmp_path, mo
 
 # ------------------------------------------------------------------------ kill -9 through the command line, at random
 
-
 KILLS = 4
 
 
@@ -359,8 +369,7 @@ def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_th
     whole, begun = tmp_path / "whole", time.monotonic()
     assert ended(start(*spec.split(), str(whole))) == 0, (tmp_path / "said").read_text()
     usual = time.monotonic() - begun
-    draw, runs = random.Random(), [whole]
-    command: list[str] = []
+    draw, runs, command = random.Random(), [whole], list[str]()
     for kill in range(KILLS):
         if not command:
             runs.append(tmp_path / f"run{kill}")
@@ -385,8 +394,7 @@ def test_a_finetune_run_killed_at_random_points_ends_with_the_accounts_of_one_th
     assert len(complete) > 1
     for run in complete:
         assert accounts(run) == accounts(whole)
-    found = Ledger(book)
-    found.verify()
+    (found := Ledger(book)).verify()
     reservations = [entry for entry in found.entries() if entry.kind == "reserved"]
     assert found.total(reservations[0].source_id).attempts == len(reservations) <= len(runs)
     assert any(entry.kind == "resumed" for entry in found.entries())

@@ -7,7 +7,7 @@ package, everything is believed.
 
 from collections.abc import Iterable, Mapping
 
-from privdistill.config import RunConfig
+from privdistill.config import Synthesis
 
 __all__ = ["SEEN", "seen_students"]
 
@@ -29,11 +29,11 @@ _DIVIDES = frozenset({"distribution", "finetune", "gradient", "metamodel", "traj
 """Recipes that try out class shares on students of words and of embeddings (`synthesis.selection.rehearsal`)."""
 
 
-def seen_students(recipes: Iterable[str], config: RunConfig) -> frozenset[str]:
-    """Students that one of the recipes may have pleased on purpose, in runs of this configuration."""
+def seen_students(recipes: Iterable[str], synthesis: Synthesis) -> frozenset[str]:
+    """Students that one of the recipes may have pleased on purpose, in runs with these settings."""
     found: frozenset[str] = frozenset()
     for recipe in recipes:
         found |= SEEN.get(recipe, _ALL)
-        if recipe in _DIVIDES and config.synthesis.class_shares == "tempered":
+        if recipe in _DIVIDES and synthesis.class_shares == "tempered":
             found |= _BOTH
     return found

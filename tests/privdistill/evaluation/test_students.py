@@ -183,13 +183,13 @@ def configured(shares: str = "tempered") -> RunConfig:
 
 def test_the_student_of_words_is_seen_wherever_a_recipe_simulates_it() -> None:
     for recipe in ("distribution", "finetune"):
-        assert {"words", "encoder", "finetuned"} == seen_students([recipe], configured("counted"))
+        assert {"words", "encoder", "finetuned"} == seen_students([recipe], configured("counted").synthesis)
     for recipe in ("gradient", "metamodel", "trajectory"):
-        assert "words" in seen_students([recipe], configured()), "class shares are tried out on it"
-        assert "words" not in seen_students([recipe], configured("counted"))
-    assert seen_students(["evolution"], configured()) == {"encoder", "finetuned"}
-    assert not seen_students(["passthrough"], configured())
-    assert seen_students(["passthrough", "a guest"], configured()) == {*STUDENTS, "finetuned"}
+        assert "words" in seen_students([recipe], configured().synthesis), "class shares are tried out on it"
+        assert "words" not in seen_students([recipe], configured("counted").synthesis)
+    assert seen_students(["evolution"], configured().synthesis) == {"encoder", "finetuned"}
+    assert not seen_students(["passthrough"], configured().synthesis)
+    assert seen_students(["passthrough", "a guest"], configured().synthesis) == {*STUDENTS, "finetuned"}
 
 
 def test_every_built_in_recipe_says_what_it_sees() -> None:

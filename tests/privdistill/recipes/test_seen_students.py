@@ -29,4 +29,4 @@ def test_a_recipe_that_looks_at_the_student_of_words_is_said_to(
     lopsided = [row for i, row in enumerate(toy_rows(200)) if row[1] == "good" or i % 4 == 0]
     bench.run(recipe, *zip(*lopsided, strict=True), rows=12)
     config = RunConfig(source=Source(path="x"), synthesis=Synthesis(recipe=recipe))
-    assert bool(looked) is ("words" in seen_students([recipe], config))
+    assert bool(looked) is ("words" in seen_students([recipe], config.synthesis))
