@@ -43,7 +43,7 @@ def markdown(lines: Sequence[Line], auto: Auto, majority: Majority) -> str:
         "are shared by the cells that one run makes. `auto is` names the recipe that `auto` stands for.",
         "`code` is the commit that made a row's cells: rows are like for like when it is the same. A row with cells of",
         "several commits is **mixed**; which is which stands below the tables.",
-        "A recipe that sees a student chooses rows by that student's view of text, or tries class shares out on it, and",
+        "A recipe that sees a student chooses rows by that student's view of text, or tries class shares out on it, so",
         "that student's table flatters the recipe.",
         *(
             [f"Candidates a row: {', '.join(factors)}. A run by default writes more, and does better for it."]

@@ -108,10 +108,11 @@ def test_a_peer_stands_under_its_own_heading_and_says_what_is_known_of_it(others
 
 
 def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
-    text = markdown(LINES)
-    assert "| student TF-IDF (seen by the choice of distribution and finetune) |" in text
-    assert "| student MiniLM (seen by every recipe) |" in text
+    text = markdown([line("gradient", 4.0), line("evolution", 4.0), line("zero-shot pool", 0.0)])
+    assert "| student TF-IDF (seen by the choice of gradient) |" in text, "class shares are tried out on it"
+    assert "| student MiniLM (seen by the choice of every recipe) |" in text
     assert "| student static embeddings (seen by no choice) |" in text
+    assert "static embeddings (seen by the choice of slow)" in markdown(LINES), "of a stranger all is believed"
     assert set(selection._STUDENT_WEIGHTS) == {"words", "embeddings"}, "what the choice simulates, as the marks say"
 
 
@@ -256,14 +257,6 @@ def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
     assert len(heights) == (4 + 3) * 3
     assert ElementTree.fromstring(svg(LINES[-2:])) is not None, "references alone are no crash"
     assert svg([*LINES, line("another tool", 0.0, rows=5000, origin="peer")]) == svg(LINES), "it takes no panel away"
-
-
-def test_the_table_says_whose_view_of_text_rows_were_chosen_by() -> None:
-    lines = [line("gradient", 4.0), line("evolution", 4.0), line("zero-shot pool", 0.0)]
-    text = markdown(lines)
-    assert "student TF-IDF (seen by the choice of gradient)" in text, "class shares are tried out on it"
-    assert "student MiniLM (seen by the choice of every recipe)" in text
-    assert "student static embeddings (seen by no choice)" in text
 
 
 def test_cells_and_references_run_once_on_shared_models(
