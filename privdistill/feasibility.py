@@ -76,7 +76,7 @@ def warnings(
             f"noise is longer than signal can be, so next to nothing will be learnt from: {_named(loud)}; "
             f"{_remedy(forecast)}"
         )
-    moments = forecast.ratios(per_class).get("moment") if forecast else None
+    moments = forecast.ratios(per_class, None).get("moment") if forecast else None
     if moments is not None and _WEAK < moments <= _LOUD:
         yield (
             f"few records for this epsilon: the moments' noise is {moments:.2g} of their signal at best; teachers of a "
@@ -139,9 +139,9 @@ def refusal(
 
 
 def _least(forecast: Forecast | None, floor: float, loud: float) -> float:
-    """Records a class below which its count drowns, or noise is so loud in all of its blocks that can be reckoned."""
+    """Records a class below which its count drowns, or noise is so loud in all of its blocks that are read whole."""
     blocks = forecast.blocks if forecast else ()
-    own = [one for one in blocks if one.cells is not None and not one.shared and one.name != "count"]
+    own = [one for one in blocks if one.whole and one.cells is not None and not one.shared and one.name != "count"]
     drowned = min((one.deviation * math.sqrt(one.cells or 0) / loud for one in own), default=0.0)
     return max(floor, drowned)
 
@@ -152,9 +152,10 @@ def _remedy(forecast: Forecast | None) -> str:
 
 
 def _loud(forecast: Forecast | None, per_class: float | None) -> dict[str, float]:
-    """Block name -> noise over signal at best, where that is too much."""
-    ratios = forecast.ratios(per_class) if forecast else {}
-    return {name: ratio for name, ratio in ratios.items() if ratio is not None and ratio > _LOUD}
+    """Block name -> noise over signal at best, where that is too much for what is read as a whole."""
+    ratios = forecast.ratios(per_class, None) if forecast else {}
+    whole = {block.name for block in forecast.blocks if block.whole} if forecast else set()
+    return {name: ratio for name, ratio in ratios.items() if name in whole and ratio is not None and ratio > _LOUD}
 
 
 def _named(loud: dict[str, float]) -> str:

@@ -69,9 +69,14 @@ class Plan:
         return _per_class(self.task, self.forecast)
 
     @property
+    def vocabulary(self) -> int | None:
+        """Tokens of the language model: only the embedded one's are known before a model is loaded."""
+        return _vocabulary(self.config)
+
+    @property
     def cells(self) -> int | None:
         """Cells of the largest release; None while its vocabulary or its labels are not known."""
-        return _cells(self.config, self.forecast)
+        return self.forecast.cells(self.vocabulary) if self.forecast is not None else None
 
     @property
     def releases_labels(self) -> bool:
@@ -100,7 +105,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON."""
         budget, forecast, cells = self.budget, self.forecast, self.cells
-        ratios = forecast.ratios(self.per_class) if forecast else {}
+        ratios = forecast.ratios(self.per_class, self.vocabulary) if forecast else {}
         return {
             "recipe": self.recipe.name,
             "plug_in": self.recipe.plug_in.model_dump() if isinstance(self.recipe, GuestRecipe) else None,
@@ -165,7 +170,7 @@ class Plan:
                 part = f"{self.shares[name]:.0%} of the budget"
                 yield f"measure   {name}: {kind}, {often}, noise_multiplier {noise:.4g}, {part}"
             if self.forecast is not None:
-                yield from self.forecast.lines(self.per_class, self.cells, self.machine)
+                yield from self.forecast.lines(self.per_class, self.vocabulary, self.machine)
         if self.config.source.canaries:
             yield f"canaries  {self.config.source.canaries} issued, about half of them planted as records of their own"
         for warning in self.warnings:
@@ -235,10 +240,11 @@ def make_plan(config: RunConfig) -> Plan:
         forecast = replace(
             forecast.stretched(stretch), remarks=(*forecast.remarks, *_remarks(config, trained=bool(sampling)))
         )
+    cells = forecast.cells(_vocabulary(config)) if forecast is not None else None
     floor, per_class = recipe.noise_floor(task, budget.noise_multipliers) * stretch, _per_class(task, forecast)
     said = tuple(warnings(config, task, budget, forecast, floor, per_class))
     said += recipe.warnings if isinstance(recipe, GuestRecipe) else ()
-    refused = ignored or refusal(config, recipe, task, budget, _cells(config, forecast), forecast, floor, per_class)
+    refused = ignored or refusal(config, recipe, task, budget, cells, forecast, floor, per_class)
     return Plan(config, recipe, task, budget, mechanisms, said, refused, why, shares, forecast, machine)
 
 
@@ -256,11 +262,8 @@ def _per_class(task: Task, forecast: Forecast | None) -> float | None:
     return task.train_size / ((forecast.classes if forecast else None) or len(task.labels or ()) or 1)
 
 
-def _cells(config: RunConfig, forecast: Forecast | None) -> int | None:
-    """Only the embedded model's vocabulary is known before a model is loaded."""
-    if forecast is None or config.synthesis.model != "embedded":
-        return None
-    return forecast.cells(_EMBEDDED_VOCABULARY)
+def _vocabulary(config: RunConfig) -> int | None:
+    return _EMBEDDED_VOCABULARY if config.synthesis.model == "embedded" else None
 
 
 def _remarks(config: RunConfig, *, trained: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from privdistill.mechanisms.release import FloatArray, IntArray
 __all__ = [
     "cosine",
     "frank_wolfe",
+    "gradient_cells",
     "gradients_of",
     "greedy_cosine",
     "heaviest",
@@ -29,6 +30,11 @@ _RATE = 4.0
 """Of gradient descent on the public pool; features have norms below one, so it is stable."""
 _CHECKPOINTS = (0, 8, 64)
 """Steps after which a checkpoint is kept: nothing learnt, a little, most of it."""
+
+
+def gradient_cells(classes: int, dimensions: int) -> int:
+    """Numbers of one gradient at all checkpoints, of a head with bias."""
+    return len(_CHECKPOINTS) * classes * (dimensions + 1)
 
 
 def public_checkpoints(features: FloatArray, labels: IntArray, classes: int) -> FloatArray:

@@ -22,6 +22,7 @@ from privdistill.features.blocks import class_of
 from privdistill.matching.gradients import (
     cosine,
     frank_wolfe,
+    gradient_cells,
     gradients_of,
     greedy_cosine,
     heaviest,
@@ -41,7 +42,7 @@ from privdistill.recipes.distribution import (
     measure_and_match,
 )
 from privdistill.recipes.forecast import Forecast, statistic_forecast
-from privdistill.synthesis.measurement import record_sensitivity
+from privdistill.synthesis.measurement import most_dimensions, record_sensitivity
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.prompts import item_prompts
 from privdistill.synthesis.refinement.goal import Goal
@@ -79,7 +80,10 @@ class GradientRecipe:
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
         """The statistic with one more block."""
         noise = noise_multipliers[STATISTIC]
-        expected = statistic_forecast(noise, expected_texts(task), expected_classes(task), more={"gradient": _WEIGHT})
+        classes = expected_classes(task)
+        cells = None if classes is None else gradient_cells(classes, most_dimensions(noise))
+        more = {"gradient": (_WEIGHT, cells)}
+        expected = statistic_forecast(noise, expected_texts(task), classes, more=more)
         if task.refinement == "none":
             return expected
         remark = f"refinement {task.refinement} costs no privacy; what it costs in time is not in the figure above"

@@ -7,7 +7,9 @@ the candidates so that training on them follows the expert's segments; the exper
 It does not know private text: it sees releases.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -27,6 +29,7 @@ from privdistill.recipes.distribution import (
     match,
 )
 from privdistill.recipes.forecast import Forecast
+from privdistill.synthesis.measurement import most_dimensions
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
 
@@ -52,10 +55,9 @@ class TrajectoryRecipe:
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
         """The statistic, and one DP-SGD run: about a thousand of the declared records a step, holdout included."""
-        rate = float(np.clip(_BATCH / task.size, *_SAMPLE_RATES)) if task.size else _UNKNOWN_SIZE_RATE
         return (
             PlannedMechanism(STATISTIC, "gaussian", 1 - _EXPERT_SHARE),
-            PlannedMechanism(EXPERT, "sampled-gaussian", _EXPERT_SHARE, rate, _STEPS),
+            PlannedMechanism(EXPERT, "sampled-gaussian", _EXPERT_SHARE, _sample_rate(task), _STEPS),
         )
 
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
@@ -63,8 +65,19 @@ class TrajectoryRecipe:
         return DistributionRecipe().noise_floor(task, noise_multipliers)
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
-        """That of the same statistic."""
-        return DistributionRecipe().forecast(task, noise_multipliers)
+        """That of the same statistic, and how loud the noise of the expert is over all of its steps."""
+        expected = DistributionRecipe().forecast(task, noise_multipliers)
+        classes, size = expected.classes, task.train_size
+        if classes is None or size is None:
+            return expected
+        cells = classes * (most_dimensions(noise_multipliers[STATISTIC]) + 1)
+        batch = _sample_rate(task) * size
+        ratio = noise_multipliers[EXPERT] * math.sqrt(cells / _STEPS) / batch
+        remark = (
+            f"about {batch:.0f} records a step; over all {_STEPS} steps the expert's noise is {ratio:.2g} times as "
+            "long as its gradient, were all records to agree"
+        )
+        return replace(expected, remarks=(remark,))
 
     def run(self, context: Context) -> RecipeRun:
         """Measure, train the expert, then generate and follow it."""
@@ -72,6 +85,10 @@ class TrajectoryRecipe:
         release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
         expert = yield expert_request(ground, release)
         return match(context, ground, release, partial(following, expert=expert))
+
+
+def _sample_rate(task: Task) -> float:
+    return float(np.clip(_BATCH / task.size, *_SAMPLE_RATES)) if task.size else _UNKNOWN_SIZE_RATE
 
 
 def expert_request(ground: Ground, release: Release) -> ExpertRequest:

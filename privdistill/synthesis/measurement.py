@@ -22,6 +22,7 @@ from privdistill.mechanisms.release import (
 __all__ = [
     "OPENING_POSITIONS",
     "PublicMap",
+    "block_cells",
     "block_weights",
     "make_public_map",
     "most_dimensions",
@@ -64,6 +65,19 @@ def record_sensitivity() -> float:
 def block_weights() -> dict[str, float]:
     """Scale times norm bound of each block."""
     return dict(_WEIGHTS)
+
+
+def block_cells(noise_multiplier: float) -> dict[str, tuple[int, int]]:
+    """Cells of each block in one class (`second`: in all), and how many more each token of the vocabulary adds."""
+    d = most_dimensions(noise_multiplier)
+    return {
+        "count": (1, 0),
+        "moment": (d, 0),
+        "tokens": (0, 1),
+        "opening": (0, OPENING_POSITIONS),
+        "length": (len(_LENGTH_EDGES) + 1, 0),
+        "second": (d * (d + 1) // 2, 0),
+    }
 
 
 def most_dimensions(noise_multiplier: float) -> int:

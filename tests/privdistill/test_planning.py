@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privdistill.accounting.budget import MAX_CELLS
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import ConfigError, PrivacyError
 from privdistill.features.encoded import Encoded
+from privdistill.matching.gradients import gradient_cells, public_checkpoints
 from privdistill.mechanisms.release import ClassRule, OpeningBlock, StatisticRequest
 from privdistill.mechanisms.statistic import grid_for
 from privdistill.models.adaptation.tail import ROWS
@@ -140,7 +142,7 @@ def test_the_forecast_noise_is_that_of_the_release(bound: int) -> None:
     assert plan.budget is not None
     assert plan.forecast is not None
     noise = plan.budget.noise_multipliers["statistic"]
-    points = np.random.default_rng(0).normal(size=(400, 8))
+    points = np.random.default_rng(0).normal(size=(400, 192))
     tokens = tuple(np.array([1, 2]) for _ in points)
     encoded = Encoded(points.astype(np.float32), tokens, np.zeros(len(points), bool))
     map_ = make_public_map(encoded, 10, noise)
@@ -151,9 +153,38 @@ def test_the_forecast_noise_is_that_of_the_release(bound: int) -> None:
         cell = noise * grid.sensitivity / block.scale * math.sqrt(positions)  # as `Release.noise` has it
         assert foreseen.name == block.name
         assert foreseen.deviation == pytest.approx(cell / block.norm_bound)
+        assert foreseen.all_cells(10) == math.prod(block.shape)
+        assert foreseen.norm == pytest.approx(math.sqrt(positions)), "positions of one record fill cells of their own"
     floor = plan.recipe.noise_floor(plan.task, plan.budget.noise_multipliers)
     record = grid.bound / math.sqrt(bound)
     assert floor * grid.sensitivity / record == pytest.approx(5 * plan.forecast.blocks[0].deviation)
+
+
+def test_gradients_are_counted_and_refused_like_any_other_cells() -> None:
+    weights = public_checkpoints(np.eye(3, 4), np.arange(3), 3)
+    assert gradient_cells(3, 4) == weights.size
+    labels = tuple(f"c{i}" for i in range(230))
+    plans = [
+        make_plan(config_of("two classes", recipe=recipe, source={"size": 10**7, "labels": labels}))
+        for recipe in ("distribution", "gradient")
+    ]
+    assert plans[0].refusal is None
+    assert f"and {MAX_CELLS:,} are reserved" in (plans[1].refusal or ""), (
+        "the mechanism would refuse it after the charge"
+    )
+
+
+def test_cells_that_are_read_alone_are_shown_and_raise_no_alarm() -> None:
+    """The noise of 49,152 cells is longer than any text; the words that stand out of it are what is used."""
+    plan = make_plan(config_of("two classes", epsilon=1.0, source={"size": 2000}))
+    tokens = next(one for one in plan.as_dict()["forecast"]["blocks"] if one["name"] == "tokens")
+    assert tokens["noise_to_signal"] > 1.5
+    assert not any("tokens" in sentence for sentence in plan.warnings)
+    other = config_of("two classes", epsilon=1.0, source={"size": 2000})
+    other = other.model_copy(update={"synthesis": other.synthesis.model_copy(update={"model": "/a/model"})})
+    blocks = {one["name"]: one["noise_to_signal"] for one in make_plan(other).as_dict()["forecast"]["blocks"]}
+    assert blocks["tokens"] is None, "its vocabulary is not known before it is loaded"
+    assert blocks["moment"] is not None
 
 
 def test_a_forecast_reckons_with_the_holdout_clusters_and_labels_to_come() -> None:

@@ -113,7 +113,7 @@ class GuestRecipe:
         if not self._forecasts:
             return None
         said = self._ask("forecast", Expected, task=task, noise_multipliers=dict(noise_multipliers))
-        blocks = tuple(BlockForecast(b.name, b.deviation, b.cells, b.shared) for b in said.blocks)
+        blocks = tuple(BlockForecast(**b.model_dump()) for b in said.blocks)
         return Forecast(
             blocks, said.texts, said.vocabulary_cells, said.remarks, classes=said.classes, hopeless=said.hopeless
         )

@@ -79,8 +79,11 @@ class Block(_Message):
 
     name: _Name
     deviation: _Positive
-    cells: Annotated[int, Field(ge=1)] | None
+    cells: Annotated[int, Field(ge=0)] | None
     shared: bool
+    cells_a_token: Annotated[int, Field(ge=0)]
+    norm: _Positive
+    whole: bool
 
 
 class Expected(_Message):

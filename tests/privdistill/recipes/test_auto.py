@@ -71,10 +71,9 @@ def test_a_plan_shows_noise_steps_shares_time_and_noise_to_signal(recipe: str) -
     assert ("100 steps at sample rate 0.085" in text) == (recipe == "trajectory")
     assert sum(plan.shares.values()) == pytest.approx(1)
     blocks = {block["name"]: block for block in plan.as_dict()["forecast"]["blocks"]}
-    known = [block["noise_to_signal"] for block in blocks.values() if block["noise_to_signal"] is not None]
-    assert known
-    assert all(value > 0 for value in known)
+    assert all(block["noise_to_signal"] > 0 for block in blocks.values()), "of each block, without exception"
     assert ("gradient" in blocks) == (recipe == "gradient")
+    assert ("steps the expert's noise is" in text) == (recipe == "trajectory")
 
 
 def test_noise_to_signal_is_the_noise_of_a_block_over_its_records() -> None:
