@@ -81,7 +81,7 @@ bench-dpsgd: $(READY)
 	$(BIN)/python -m benchmarks.rounded
 	$(BIN)/python -m benchmarks.dpsgd_shortlist
 	$(BIN)/python -m benchmarks.dpsgd_sweep
-	$(BIN)/python -m benchmarks.recipes --recipes distribution finetune --epsilons 8 4 1 --corpora reviews questions $(ARGS)
+	$(BIN)/python -m benchmarks.recipes --recipes distribution finetune --epsilons 8 4 1 --corpora reviews questions --minutes 600 $(ARGS)
 
 bench-distillation: $(READY)
 	$(BIN)/python -m benchmarks.distillation $(ARGS)

@@ -136,7 +136,7 @@ class Stand:
         rule, _ = finetune.schedule_for(size)
         rate = min(0.5, rule * setting.batch)
         steps = max(1, round(finetune._EPOCHS * setting.epochs / rate))
-        shares = {"statistic": finetune._STATISTIC_SHARE, "generator": 1 - finetune._STATISTIC_SHARE}
+        shares = {"statistic": finetune._MATCHER_SHARE, "generator": 1 - finetune._MATCHER_SHARE}
         sampling = {"generator": Sampling(rate, steps)}
         budget = calibrate(self._given.epsilon, _DELTA, shares, sampling=sampling, threshold=False)
         noise = budget.noise_multipliers["generator"]
@@ -153,7 +153,7 @@ def measure(stand: Stand, draws: int, out: dict[str, Any], path: Path) -> dict[s
     """Run what is not there yet, writing after every point."""
     if not np.allclose(out.setdefault("before", stand.before), stand.before, atol=1e-3):
         raise SystemExit(f"{path} was made from other texts or another model; name another with --out")
-    share = 1 - finetune._STATISTIC_SHARE
+    share = 1 - finetune._MATCHER_SHARE
     if not np.isclose(out.setdefault("generator_share", share), share):
         raise SystemExit(f"{path} was made with another share of the budget; name another with --out")
     for setting in settings(draws):

@@ -138,6 +138,7 @@ class Synthesis(_Frozen):
             rounded model is another public model, writes other texts, and has a name of its own in the claim.
         encoder: the same as `model`, for the sentence encoder.
         max_tokens: records and rows are read up to this many tokens (public limit).
+        matcher: by which recipe's matching recipe `finetune` chooses rows, under the same budget.
         tuned_weights: what recipe `finetune` trains: `low-rank` adapters, or `whole` weight matrices.
         tuned_layers: of how many of the last layers; None: the recipe's public rule.
         vocabulary_shortlist: while it trains, the softmax runs over so many tokens, those most frequent in public text,
@@ -157,6 +158,7 @@ class Synthesis(_Frozen):
     base_weights: Literal["full", "8-bit"] = "full"
     encoder: str = "embedded"
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
+    matcher: Literal["distribution", "gradient", "metamodel", "trajectory"] = "distribution"
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"
     tuned_layers: Annotated[int, Field(ge=1)] | None = None
     vocabulary_shortlist: Annotated[int, Field(ge=2)] | None = None

@@ -19,6 +19,7 @@ _OF_A_RECIPE = (
     "class_shares",
     "teachers",
     "soft_label_temperature",
+    "matcher",
     "tuned_weights",
     "tuned_layers",
     "vocabulary_shortlist",

@@ -199,6 +199,7 @@ def make_plan(config: RunConfig) -> Plan:
         delta=privacy.delta,
         class_shares=synthesis.class_shares,
         refinement=synthesis.refinement,
+        matcher=synthesis.matcher,
         tuned_weights=synthesis.tuned_weights,
         tuned_layers=synthesis.tuned_layers,
         vocabulary_shortlist=synthesis.vocabulary_shortlist,

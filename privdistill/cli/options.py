@@ -186,6 +186,14 @@ def _spec_options(
             rich_help_panel=_SYNTHESIS, metavar="embedded|ID|PATH", help="Sentence encoder (default: embedded)."
         ),
     ] = None,
+    matcher: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SYNTHESIS,
+            metavar="distribution|gradient|metamodel|trajectory",
+            help="How recipe finetune chooses rows from what was written (default: distribution).",
+        ),
+    ] = None,
     tuned_weights: Annotated[
         str | None,
         typer.Option(
@@ -280,6 +288,7 @@ def _spec_options(
             "synthesis.model": model,
             "synthesis.base_weights": base_weights,
             "synthesis.encoder": encoder,
+            "synthesis.matcher": matcher,
             "synthesis.tuned_weights": tuned_weights,
             "synthesis.tuned_layers": tuned_layers,
             "synthesis.vocabulary_shortlist": vocabulary_shortlist,

@@ -62,6 +62,7 @@ class Task:
         delta: total delta of the run.
         class_shares: `tempered` or `counted`, see `matching.quotas`.
         refinement: how candidates are refined after they were sampled, for recipes that can.
+        matcher: the recipe that chooses from candidates, for one that trains the language model.
         tuned_weights: what a recipe that trains the language model trains (see `config.Synthesis`).
         tuned_layers: of how many of the last layers; None: by the recipe's rule.
         vocabulary_shortlist: over how many tokens of public text its softmax runs; None: over all.
@@ -84,6 +85,7 @@ class Task:
     delta: float | None
     class_shares: Literal["tempered", "counted"] = "tempered"
     refinement: Literal["none", "admm", "language-model"] = "none"
+    matcher: Literal["distribution", "gradient", "metamodel", "trajectory"] = "distribution"
     tuned_weights: Literal["low-rank", "whole"] = "low-rank"
     tuned_layers: int | None = None
     vocabulary_shortlist: int | None = None

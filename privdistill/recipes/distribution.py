@@ -9,8 +9,9 @@ It does not know private text: it sees a release.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,15 @@ from privdistill.errors import MechanismError
 from privdistill.features.encoded import Encoded
 from privdistill.matching.quotas import quotas, tempered
 from privdistill.matching.target import NoisyTarget, read_target
-from privdistill.mechanisms.release import Block, ClassRule, FloatArray, IntArray, Release, StatisticRequest
+from privdistill.mechanisms.release import (
+    Block,
+    ClassRule,
+    FloatArray,
+    IntArray,
+    MechanismRequest,
+    Release,
+    StatisticRequest,
+)
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Rows, Task
 from privdistill.recipes.forecast import Forecast, statistic_forecast
 from privdistill.synthesis.clusters import cluster_rule
@@ -38,7 +47,10 @@ __all__ = [
     "Choice",
     "DistributionRecipe",
     "Ground",
+    "Matcher",
+    "Matching",
     "Measured",
+    "Measuring",
     "Refine",
     "expected_classes",
     "expected_texts",
@@ -124,6 +136,41 @@ Refine = Callable[[Candidates, Measured, Waves], tuple[Candidates, dict[str, obj
 """Improves candidates by what was released, and says what came of it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Matching:
+    """What a matcher had measured, and how it chooses by that.
+
+    Attributes:
+        release: the noised statistic.
+        choose: rows from candidates.
+        more: the blocks that were measured beside those of the public map.
+    """
+
+    release: Release
+    choose: Callable[[Candidates, Measured], Choice]
+    more: tuple[Block, ...] = ()
+
+
+Measuring = Generator[MechanismRequest, Release, Matching]
+"""Asks for what a matcher needs, and ends with how it matches."""
+
+
+class Matcher(Protocol):
+    """A recipe of this spine: these differ in what they measure and how they choose."""
+
+    def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
+        """As of a recipe."""
+
+    def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
+        """As of a recipe."""
+
+    def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
+        """As of a recipe."""
+
+    def measure(self, ground: Ground) -> Measuring:
+        """Ask for the releases, each by its plan name."""
+
+
 def herded(candidates: Candidates, measured: Measured) -> Choice:
     """Distribution matching: words, embeddings and lengths of each class (see `synthesis.selection`)."""
     return Choice(*select(candidates, measured.target, measured.wanted))
@@ -147,9 +194,13 @@ class DistributionRecipe:
         """What to expect of the statistic and of the candidates."""
         return statistic_forecast(noise_multipliers[STATISTIC], expected_texts(task), expected_classes(task))
 
+    def measure(self, ground: Ground) -> Measuring:
+        """The statistic and no more."""
+        return Matching((yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)), herded)
+
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and select."""
-        return (yield from measure_and_match(context, herded))
+        return (yield from measure_and_match(context, self))
 
 
 def expected_texts(task: Task) -> int:
@@ -174,24 +225,17 @@ def _pool_factor(task: Task) -> float:
     return task.pool_factor or _POOL_FACTOR + min(_POOL_FACTOR, _MORE_TEXTS / task.rows)
 
 
-def measure_and_match(
-    context: Context,
-    choose: Callable[[Candidates, Measured], Choice],
-    more: Callable[[Ground], tuple[Block, ...]] = lambda ground: (),
-    refine: Refine | None = None,
-) -> RecipeRun:
-    """The spine of the recipes that match a noised target: they differ in blocks and matcher only.
+def measure_and_match(context: Context, matcher: Matcher, refine: Refine | None = None) -> RecipeRun:
+    """The spine of the recipes that match a noised target.
 
     Args:
         context: public models and the task.
-        choose: the matcher.
-        more: blocks beside those of the public map.
+        matcher: what is measured, and how rows are chosen by it.
         refine: what improves the candidates before they are chosen from.
     """
     ground = make_ground(context)
-    extra = more(ground)
-    release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *extra))
-    return match(context, ground, release, choose, extra, refine)
+    found = yield from matcher.measure(ground)
+    return match(context, ground, found.release, found.choose, found.more, refine)
 
 
 def make_ground(context: Context) -> Ground:

@@ -1,9 +1,9 @@
 """Recipe `finetune`: the language model learns the domain under DP-SGD, then writes half of what is selected from.
 
-Most of the budget buys the statistic of `distribution`: counts, moments and words for the teacher, the steering and
-the selection. The rest trains low-rank adapters in the last layers of the public model, conditional on the label. Half
-of the candidates are then written by the adapted model, half by the public one, and everything that follows is the
-same.
+Most of the budget buys what the chosen matcher measures, by default the statistic of `distribution`: counts, moments
+and words for the teacher, the steering and the selection. The rest trains low-rank adapters in the last layers of the
+public model, conditional on the label. Half of the candidates are then written by the adapted model, half by the public
+one, and everything that follows is the same.
 
 Hyper-parameters are public rules of declared numbers; none is tuned on the corpus. It does not know private text: it
 sees releases.
@@ -16,28 +16,23 @@ from dataclasses import replace
 import numpy as np
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms.release import (
-    ClassRule,
-    FinetuneRequest,
-    IntArray,
-    MechanismRequest,
-    Release,
-    StatisticRequest,
-)
+from privdistill.mechanisms.release import ClassRule, FinetuneRequest, IntArray, MechanismRequest, Release
 from privdistill.models.interface import TunableModel
 from privdistill.models.loading import Models
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import (
     OPTIONS,
-    STATISTIC,
     DistributionRecipe,
     Ground,
-    herded,
+    Matcher,
     make_ground,
     match,
     public_texts,
 )
 from privdistill.recipes.forecast import Forecast
+from privdistill.recipes.gradient import GradientRecipe
+from privdistill.recipes.metamodel import MetamodelRecipe
+from privdistill.recipes.trajectory import TrajectoryRecipe
 from privdistill.synthesis.pool import public_pool, public_shortlist
 from privdistill.synthesis.prompts import item_prompts, label_words
 from privdistill.synthesis.waves import Author
@@ -45,7 +40,13 @@ from privdistill.synthesis.waves import Author
 __all__ = ["GENERATOR", "FinetuneRecipe"]
 
 GENERATOR = "generator"
-_STATISTIC_SHARE = 0.8
+_MATCHERS: Mapping[str, Matcher] = {
+    "distribution": DistributionRecipe(),
+    "gradient": GradientRecipe(),
+    "metamodel": MetamodelRecipe(),
+    "trajectory": TrajectoryRecipe(),
+}
+_MATCHER_SHARE = 0.8
 """What the generator learns hardly depends on its noise, what the teacher knows does (benchmarks/dpsgd.md)."""
 _EPOCHS = 2.5
 _BATCH = (128.0, 1024.0)
@@ -81,19 +82,20 @@ load: benchmarks/results/dpsgd_memory.json. Memory is what a step adds to what t
 
 
 class FinetuneRecipe:
-    """A generator trained under DP-SGD; statistic, teacher and selection as in `distribution`."""
+    """A generator trained under DP-SGD; statistic, teacher and selection as in the recipe that `matcher` names."""
 
     name = "finetune"
     most_records_a_unit = 32
     """Rows of one pass of the mechanism: a unit's gradient is clipped as a whole."""
-    options = (*OPTIONS, "tuned_weights", "tuned_layers", "vocabulary_shortlist")
+    options = (*OPTIONS, "matcher", "tuned_weights", "tuned_layers", "vocabulary_shortlist")
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
-        """The statistic, and one DP-SGD run."""
+        """Those of the matcher, and one DP-SGD run."""
         sample_rate, steps = schedule_for(task.size)
+        matching = _MATCHERS[task.matcher].mechanisms(task)
         return (
-            PlannedMechanism(STATISTIC, "gaussian", _STATISTIC_SHARE),
-            PlannedMechanism(GENERATOR, "sampled-gaussian", 1 - _STATISTIC_SHARE, sample_rate, steps),
+            *(replace(one, share=_MATCHER_SHARE * one.share) for one in matching),
+            PlannedMechanism(GENERATOR, "sampled-gaussian", 1 - _MATCHER_SHARE, sample_rate, steps),
         )
 
     def foreseen(self, task: Task, models: Models) -> tuple[MechanismRequest, ...]:
@@ -105,13 +107,13 @@ class FinetuneRecipe:
 
     def noise_floor(self, task: Task, noise_multipliers: Mapping[str, float]) -> float:
         """That of the statistic."""
-        return DistributionRecipe().noise_floor(task, noise_multipliers)
+        return _MATCHERS[task.matcher].noise_floor(task, noise_multipliers)
 
     def run(self, context: Context) -> RecipeRun:
         """Measure, train, then write with both models and select."""
         ground = make_ground(context)
-        release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
-        trained = yield request_for(context, ground, release)
+        found = yield from _MATCHERS[context.task.matcher].measure(ground)
+        trained = yield request_for(context, ground, found.release)
         adapted = context.language_model.adapted(trained.payload)
         drafts = public_pool(
             adapted,
@@ -128,13 +130,14 @@ class FinetuneRecipe:
                 "the trained model wrote no usable text; choose another --model, or recipe distribution"
             )
         encoded = context.encoder.encode([draft.text for draft in drafts])
-        return match(context, ground, release, herded, author=Author(adapted, drafts, encoded))
+        author = Author(adapted, drafts, encoded)
+        return match(context, ground, found.release, found.choose, found.more, author=author)
 
     def forecast(self, task: Task, noise_multipliers: Mapping[str, float]) -> Forecast:
-        """That of the statistic, and what the training adds."""
-        expected = DistributionRecipe().forecast(task, noise_multipliers)
+        """That of the matcher, and what the training adds."""
+        expected = _MATCHERS[task.matcher].forecast(task, noise_multipliers)
         texts = expected.texts + public_texts(task.rows)  # both models write from prompts alone first
-        remarks = tuple(_remarks(task, noise_multipliers[GENERATOR]))
+        remarks = (*expected.remarks, *_remarks(task, noise_multipliers[GENERATOR]))
         ratio, hopeless = _loudness(task, noise_multipliers[GENERATOR]), None
         if ratio is not None and ratio > _HOPELESS * _LOUD:
             hopeless = (

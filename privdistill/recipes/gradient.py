@@ -29,14 +29,16 @@ from privdistill.matching.gradients import (
     public_checkpoints,
     shrunk,
 )
-from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock
+from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import (
     OPTIONS,
     STATISTIC,
     Choice,
     Ground,
+    Matching,
     Measured,
+    Measuring,
     expected_classes,
     expected_texts,
     measure_and_match,
@@ -89,10 +91,16 @@ class GradientRecipe:
         remark = f"refinement {task.refinement} costs no privacy; what it costs in time is not in the figure above"
         return replace(expected, remarks=(remark,))
 
+    def measure(self, ground: Ground) -> Measuring:
+        """The statistic with one more block."""
+        more = head_gradients(ground)
+        release = yield StatisticRequest(STATISTIC, ground.rule, (*ground.map_.blocks, *more))
+        return Matching(release, aligned, more)
+
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate, refine if asked to, and align."""
         refine = None if context.task.refinement == "none" else partial(refined, context)
-        return (yield from measure_and_match(context, aligned, head_gradients, refine))
+        return (yield from measure_and_match(context, self, refine))
 
 
 def head_gradients(ground: Ground) -> tuple[Block, ...]:

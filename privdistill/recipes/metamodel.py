@@ -21,9 +21,19 @@ from privdistill.matching.kernel_ridge import (
     select_support,
     with_bias,
 )
-from privdistill.mechanisms.release import FloatArray, IntArray
+from privdistill.mechanisms.release import FloatArray, IntArray, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
-from privdistill.recipes.distribution import OPTIONS, STATISTIC, Choice, DistributionRecipe, Measured, measure_and_match
+from privdistill.recipes.distribution import (
+    OPTIONS,
+    STATISTIC,
+    Choice,
+    DistributionRecipe,
+    Ground,
+    Matching,
+    Measured,
+    Measuring,
+    measure_and_match,
+)
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.selection import Candidates, filled
@@ -49,9 +59,13 @@ class MetamodelRecipe:
         """That of the same statistic."""
         return DistributionRecipe().forecast(task, noise_multipliers)
 
+    def measure(self, ground: Ground) -> Measuring:
+        """The same statistic."""
+        return Matching((yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)), supporting)
+
     def run(self, context: Context) -> RecipeRun:
         """Measure once, then generate and choose a support."""
-        return (yield from measure_and_match(context, supporting))
+        return (yield from measure_and_match(context, self))
 
 
 def supporting(candidates: Candidates, measured: Measured) -> Choice:

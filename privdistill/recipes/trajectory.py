@@ -24,9 +24,10 @@ from privdistill.recipes.distribution import (
     Choice,
     DistributionRecipe,
     Ground,
+    Matching,
     Measured,
-    make_ground,
-    match,
+    Measuring,
+    measure_and_match,
 )
 from privdistill.recipes.forecast import Forecast
 from privdistill.synthesis.measurement import most_dimensions
@@ -79,12 +80,15 @@ class TrajectoryRecipe:
         )
         return replace(expected, remarks=(remark,))
 
-    def run(self, context: Context) -> RecipeRun:
-        """Measure, train the expert, then generate and follow it."""
-        ground = make_ground(context)
+    def measure(self, ground: Ground) -> Measuring:
+        """The statistic, then an expert whose batches are expected from it."""
         release = yield StatisticRequest(STATISTIC, ground.rule, ground.map_.blocks)
         expert = yield expert_request(ground, release)
-        return match(context, ground, release, partial(following, expert=expert))
+        return Matching(release, partial(following, expert=expert))
+
+    def run(self, context: Context) -> RecipeRun:
+        """Measure, train the expert, then generate and follow it."""
+        return (yield from measure_and_match(context, self))
 
 
 def _sample_rate(task: Task) -> float:

@@ -73,6 +73,7 @@ def test_settings_that_a_recipe_ignores_are_refused() -> None:
         ("evolution", {"class_shares": "counted"}),
         ("evolution", {"soft_label_temperature": 2.0}),
         ("trajectory", {"tuned_weights": "whole"}),
+        ("gradient", {"matcher": "metamodel"}),
         ("finetune", {"tuned_layers": 31}),
     ]:
         refused = make_plan(config_of("two classes", recipe=recipe, **setting))

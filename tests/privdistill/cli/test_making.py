@@ -119,7 +119,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
         " --encoder other/model --rows 7 --holdout 0.2 --run out --batch-size 5 --dtype float32 --threads 2"
         " --cap-epsilon 30 --cap-delta 1e-5 --canaries 40 --soft-label-temperature 4 --teachers mean"
         " --tuned-weights whole --tuned-layers 2 --vocabulary-shortlist 300 --class-shares counted --refinement admm"
-        " --gradient-checkpointing --base-weights 8-bit --no-rationales --device-map cpu"
+        " --matcher metamodel --gradient-checkpointing --base-weights 8-bit --no-rationales --device-map cpu"
     ).split()
     assert cli("generate", *given, "--describe", "short notes").code == 0
     assert calls.config is not None
@@ -151,6 +151,7 @@ def test_every_option_reaches_the_configuration(cli: Callable, calls: Calls, in_
             "encoder": "other/model",
             "refinement": "admm",
             "class_shares": "counted",
+            "matcher": "metamodel",
             "tuned_weights": "whole",
             "tuned_layers": 2,
             "vocabulary_shortlist": 300,

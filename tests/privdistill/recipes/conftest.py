@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,14 +48,14 @@ class Bench:
         names: tuple[str, ...] | None = None,
         rows: int = 12,
         epsilon: float = 8.0,
-        refinement: str = "none",
+        **synthesis: Any,
     ) -> tuple[Rows, list[MechanismRequest], list[MechanismRecord]]:
-        """Rows, requests and charged mechanisms of one run."""
+        """Rows, requests and charged mechanisms of one run; `synthesis`: settings beside the usual ones."""
         declared = names or (tuple(sorted(set(labels))) if labels else None)
         config = RunConfig(
             source=Source(path="nowhere", label_column="label" if labels else None, labels=declared, size=len(texts)),
             privacy=Privacy(epsilon=epsilon),
-            synthesis=Synthesis(recipe=recipe, rows=rows, describe="short remarks", refinement=refinement),
+            synthesis=Synthesis(recipe=recipe, rows=rows, describe="short remarks", **synthesis),
             performance=PERFORMANCE,
         )
         plan = make_plan(config)

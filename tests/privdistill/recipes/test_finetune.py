@@ -13,7 +13,7 @@ from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRe
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.loading import Models
 from privdistill.planning import make_plan
-from privdistill.recipes import finetune
+from privdistill.recipes import distribution, finetune
 from privdistill.recipes.base import Context, Task
 from privdistill.recipes.distribution import STATISTIC, make_ground
 from privdistill.recipes.finetune import FinetuneRecipe, schedule_for
@@ -40,7 +40,7 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     steered: dict[LanguageModel, list[str]] = {}
     asked_of: dict[LanguageModel, int] = {}
     pools: list[Candidates] = []
-    drafts, choose = Waves._drafts, finetune.herded
+    drafts, choose = Waves._drafts, distribution.herded
 
     def watched(waves: Waves, sizes: np.ndarray, *given: object) -> list[Draft]:
         written, model = drafts(waves, sizes, *given), waves._context.language_model
@@ -49,7 +49,7 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
         return written
 
     monkeypatch.setattr(Waves, "_drafts", watched)
-    monkeypatch.setattr(finetune, "herded", lambda pool, seen: (pools.append(pool), choose(pool, seen))[1])
+    monkeypatch.setattr(distribution, "herded", lambda pool, seen: (pools.append(pool), choose(pool, seen))[1])
     rows, asked, charged = bench.run("finetune", texts, labels)
     assert len(rows.texts) == 12
     assert [type(one) for one in asked] == [StatisticRequest, FinetuneRequest]
@@ -72,6 +72,32 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     ]
     assert moved
     assert all(".1." in name for name in moved)
+
+
+@pytest.mark.parametrize("matcher", ["gradient", "metamodel", "trajectory"])
+def test_any_matcher_chooses_from_what_both_models_wrote_under_the_same_budget(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, matcher: str
+) -> None:
+    texts, labels = zip(*toy_rows(150), strict=True)
+    own = {"gradient": "gradient_cosine", "metamodel": "bi_level_loss", "trajectory": "segment_distance"}[matcher]
+    plain, alone, _ = bench.run(matcher, texts, labels)
+    rows, asked, charged = bench.run("finetune", texts, labels, matcher=matcher)
+    assert own in rows.facts
+    assert own in plain.facts
+    assert [type(one) for one in asked] == [*(type(one) for one in alone), FinetuneRequest]
+    assert [one.name for one in asked[0].blocks] == [one.name for one in alone[0].blocks]
+    plan = make_plan(
+        RunConfig(
+            source=Source(path="x", label_column="label", labels=("bad", "good"), size=150),
+            privacy=Privacy(epsilon=8.0),
+            synthesis=Synthesis(recipe="finetune", rows=12, describe="short remarks", matcher=matcher),
+        )
+    )
+    assert sum(plan.shares.values()) == pytest.approx(1)
+    assert {one.name: one.noise_multiplier for one in charged} == plan.budget.noise_multipliers
+    assert plan.budget.epsilon <= 8.0
+    assert plan.forecast is not None
+    assert ("gradient" in {one.name for one in plan.forecast.blocks}) == (matcher == "gradient")
 
 
 @pytest.mark.parametrize("labelled", [True, False])
