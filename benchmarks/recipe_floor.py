@@ -1,4 +1,4 @@
-"""Which recipes beat the floor at epsilon 4: the better of prompts alone and of one constant answer.
+"""Which recipes beat the floor at epsilon 4 (the better of prompts alone and of one constant answer), or the default.
 
 Lines keep no answers to single test records, so nothing can be paired: a cell is above the floor when the lower end of
 its own interval is, in every generation.
@@ -11,7 +11,7 @@ from statistics import mean
 from benchmarks.corpora import names
 from benchmarks.recipe_lines import FLOOR, STUDENTS, Line, of, recipes_of, values
 
-__all__ = ["Auto", "Majority", "above_floor"]
+__all__ = ["Auto", "Majority", "above_floor", "behind"]
 
 Auto = Callable[[str, float, int], str]
 Majority = Callable[[str], float]
@@ -117,3 +117,33 @@ def _taken(lines: Sequence[Line], rows: int, recipe: str, auto: Auto) -> str:
         f"{corpus} at epsilon {epsilon:g}" for corpus, epsilon in settings if auto(corpus, epsilon, rows) == recipe
     ]
     return f"`auto` takes it all the same: {', '.join(where)}" if where else "`auto` takes it nowhere in this report"
+
+
+def behind(lines: Sequence[Line], recipe: str, default: str) -> list[str]:
+    """Where a recipe is below the default by more than both intervals, or was not run; empty: `auto` may take it.
+
+    Args:
+        lines: cells and references.
+        recipe: that is asked about.
+        default: the recipe that it would take the place of.
+
+    Returns:
+        One sentence for each corpus, number of rows, epsilon and student of the default's cells.
+    """
+    out = []
+    asked = {(line["corpus"], line["rows"], line["epsilon"]) for line in lines if line["recipe"] == default}
+    for corpus, rows, epsilon in sorted(asked):
+        for student, title in STUDENTS.items():
+            cell = f"{corpus}, {rows} rows, epsilon {epsilon:g}, {title}"
+            high, low = (
+                [line["scores"][student][line["metric"]][end] for line in found if line["status"] == "done"]
+                for found, end in (
+                    (of(lines, corpus, rows, recipe, epsilon), 2),
+                    (of(lines, corpus, rows, default, epsilon), 1),
+                )
+            )
+            if not high:
+                out.append(f"{cell}: not run")
+            elif low and max(high) < min(low):
+                out.append(f"{cell}: at most {max(high):.3f}, {default} at least {min(low):.3f}")
+    return out

@@ -13,10 +13,12 @@ from benchmarks import recipe_table, recipes
 from benchmarks.cells import Cell, CorpusBench, Store
 from benchmarks.corpora import Corpus
 from benchmarks.plot import svg
+from benchmarks.recipe_floor import behind
 from benchmarks.sharing import RememberedSentences, RememberedWriter, SharedModels
 from privdistill.config import Performance, Synthesis
 from privdistill.models.loading import load_models
 from privdistill.recipes import finetune
+from privdistill.recipes.auto import DEFAULT, PROVEN
 from privdistill.synthesis import selection
 from tests.conftest import toy_rows
 from tests.privdistill.mechanisms.conftest import ToySentences
@@ -114,6 +116,15 @@ def test_only_the_student_that_no_choice_simulates_is_called_unseen() -> None:
     assert "| student static embeddings (seen by no choice) |" in text
     assert "static embeddings (seen by the choice of slow)" in markdown(LINES), "of a stranger all is believed"
     assert set(selection._STUDENT_WEIGHTS) == {"words", "embeddings"}, "what the choice simulates, as the marks say"
+
+
+def test_auto_takes_only_what_the_committed_table_never_shows_behind_the_default() -> None:
+    lines = [one for one in Store(recipes._RESULTS / "recipes.jsonl").lines() if one.get("origin") != "whole run"]
+    for name in PROVEN:
+        assert behind(lines, name, DEFAULT) == []
+    assert any("at most" in one for one in behind(lines, "evolution", DEFAULT)), "a loser is told from the rest"
+    assert behind(LINES, "slow", "distribution")[0].startswith("messages, 500 rows, epsilon 1, TF-IDF: at most 0.520")
+    assert "messages, 500 rows, epsilon 8, TF-IDF: not run" in behind(LINES, "slow", "distribution")
 
 
 def test_each_row_says_which_code_made_it_and_a_mixed_row_is_marked() -> None:
