@@ -151,7 +151,8 @@ def train_privately(
     Args:
         module: layers without state between records; Opacus refuses batch normalisation.
         loss: of the module and record indices (B,), gives (B,) losses, each of its record and the module alone: its
-            own or a constant denominator, one sequence a record, no packing.
+            own or a constant denominator, one sequence a record, no packing, and to the last bit, so its kernels must
+            meet one shape however many records there are: it fills its batch.
         spans: (first record, one past the last) of each unit.
         schedule: as reserved and charged.
         make_optimizer: of the trained parameters; what it does with noised gradients is post-processing.

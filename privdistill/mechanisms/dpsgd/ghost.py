@@ -7,6 +7,10 @@ the clipped sum is one more product and the backward pass runs once (Bu, Wang, Z
 second backward pass over scaled losses, as in Opacus' fast gradient clipping, would scale before bfloat16 rounds, and
 what comes out could exceed the bound that was computed.
 
+How much a record is clipped must not depend on who else is there, not even in the last bit: a bound on one record says
+nothing where the others move too. A kernel may add up in another order at another shape, so norms are taken over all
+rows of a pass, filled ones too, and only the results are cut.
+
 The squared norm is a sum of terms that may cancel, so single precision can fall short of it. What it can fall short by
 is added: the bound holds at the price of a gradient that is clipped a little more than it had to be. Sums are taken in
 double precision: no record's positions reach further than a hundred times its estimated norm, so 100,000 records in
@@ -17,6 +21,7 @@ the caller.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -85,10 +90,11 @@ class Ghost:
         if not records:
             return [torch.zeros_like(part.weight, dtype=torch.float64) for part in self._maps]
         seen = [self._of(part, records, filled) for part in self._maps]
-        squares = torch.stack([_largest_square(*one) for one in seen]).sum(dim=0)  # (B,)
+        # One map after the other: a reduction over all of them adds up in an order that the number of rows decides.
+        squares = reduce(torch.add, (_largest_square(*one) for one in seen))[:records]  # (records,)
         fine = torch.isfinite(squares)
-        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0)  # (B,)
-        return [_sum(one, factors, fine) for one in seen]
+        factors = torch.where(fine, max_grad_norm / (squares.sqrt() + _TINY), 0.0).clamp(max=1.0)  # (records,)
+        return [_sum(_Seen(*(tensor[:records] for tensor in one)), factors, fine) for one in seen]
 
     def _watch(self, part: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if not torch.is_grad_enabled():  # the first pass of a layer that is computed twice
@@ -106,7 +112,7 @@ class Ghost:
         found = self._seen.get(id(part))
         if found is None or not len(found.inputs) == len(found.slopes) in (records, filled):
             raise MechanismError("a trained map saw no slopes of its own for each record; nothing is released")
-        return _Seen(found.inputs[:records].float(), found.slopes[:records].float())
+        return _Seen(found.inputs.float(), found.slopes.float())
 
 
 def is_cheaper(shapes: Iterable[Sequence[int]], positions: int) -> bool:

@@ -121,5 +121,5 @@ def test_planted_sums_of_single_precision_are_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_planted_blocks_that_forget_the_rest_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch, clipping, "_squares", "rows[:, whole:]", "rows[:, :0]")
+    plant(monkeypatch, clipping, "_squares_of_part", "rows[:, whole:]", "rows[:, :0]")
     assert norm(clipped_sums([torch.ones(1, 63)], BOUND)) > ALLOWED
