@@ -1,6 +1,6 @@
 """The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
 
-A plan is a function of declared numbers and, for `auto` and the time it will take, of the machine. It does not know the
+A plan is a function of declared numbers and, for the time it will take, of the machine. It does not know the
 corpus, the ledger or the models.
 """
 
@@ -213,11 +213,13 @@ def make_plan(config: RunConfig) -> Plan:
     if unknown:
         raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
     machine = this_machine()
+    if config.performance.device_map == "cpu":  # an accelerator that the run may not use does nothing for it
+        machine = replace(machine, accelerator=False)
     if config.performance.threads is not None:
         machine = replace(machine, cores=min(machine.cores, config.performance.threads))
     name, why = synthesis.recipe, tuple[str, ...]()
     if name == "auto":
-        name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
+        name, why = choose(task, mu_for(_epsilon(config), privacy.delta))
     recipe = find_recipe(name)
     ignored = unheeded(config, name, recipe)
     planned = recipe.mechanisms(task)
