@@ -1,6 +1,6 @@
 """The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
 
-A plan is a function of declared numbers and, for the time it will take, of the machine. It does not know the
+A plan is a function of declared numbers and, for time and memory, of the machine. It does not know the
 corpus, the ledger or the models.
 """
 
@@ -246,7 +246,7 @@ def make_plan(config: RunConfig) -> Plan:
     floor, per_class = recipe.noise_floor(task, budget.noise_multipliers) * stretch, _per_class(task, forecast)
     said = tuple(warnings(config, task, budget, forecast, floor, per_class))
     said += recipe.warnings if isinstance(recipe, GuestRecipe) else ()
-    refused = ignored or refusal(config, recipe, task, budget, cells, forecast, floor, per_class)
+    refused = ignored or refusal(config, recipe, task, budget, cells, forecast, floor, per_class, machine)
     return Plan(config, recipe, task, budget, mechanisms, said, refused, why, shares, forecast, machine)
 
 

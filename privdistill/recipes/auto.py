@@ -31,17 +31,23 @@ class Machine:
     Attributes:
         cores: that the process may use.
         accelerator: whether there is one that the run may use.
+        memory: bytes, or None where the system does not say.
     """
 
     cores: int
     accelerator: bool
+    memory: int | None = None
 
 
 def this_machine() -> Machine:
-    """Cores that this process may use, and whether a graphics driver is there; loads no framework to find out."""
+    """Cores that this process may use, whether a graphics driver is there, and memory; loads no framework for it."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")))
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        memory = None
+    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")), memory)
 
 
 def choose(task: Task, mu: float) -> tuple[str, tuple[str, ...]]:
