@@ -63,10 +63,10 @@ def variants(candidates: Candidates, measured: Measured, encoder: Any) -> dict[s
         out[f"soft labels, T = {temperature:g}"] = (chosen, softened(candidates.probabilities[chosen], temperature))
     encoded = encoder.encode(candidates.texts)
     seen = {"moment": map_.moment, "tokens": map_.tokens, "opening": map_.opening}
+    panel = fit_panel(measured.release, target, **seen)
+    read = replace(candidates, probabilities=panel.probabilities(encoded), disputed=panel.disputed(encoded))
     for drop in (False, True):
-        panel = fit_panel(measured.release, target, **seen, drop=drop)
-        again = replace(candidates, probabilities=panel.probabilities(encoded), disputed=panel.disputed(encoded))
-        rows, labels = select(again, target, measured.wanted)
+        rows, labels = select(replace(read, disputed_last=drop), target, measured.wanted)
         name = "several teachers, disputed rows last" if drop else "several teachers, their mean"
         out[name] = (rows, classes[labels])
     return out

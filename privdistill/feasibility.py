@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from privdistill.accounting.budget import MAX_CELLS, Budget
 from privdistill.config import RunConfig
 from privdistill.errors import ConfigError
+from privdistill.recipes.auto import Machine
 from privdistill.recipes.base import Recipe, Task
 from privdistill.recipes.forecast import Forecast
 
@@ -97,6 +98,7 @@ def refusal(
     forecast: Forecast | None,
     floor: float,
     per_class: float | None,
+    machine: Machine,
 ) -> str | None:
     """Why the plan cannot work, or None.
 
@@ -109,6 +111,7 @@ def refusal(
         forecast: of the recipe, if it has one.
         floor: records a class below which its count drowns.
         per_class: records in the average class of the train side, where it is known.
+        machine: what it would run on.
     """
     most = getattr(recipe, "most_records_a_unit", None)
     bound = config.source.contribution_bound or 1
@@ -122,6 +125,9 @@ def refusal(
             f"{len(task.labels or ())} classes make a release of about {cells:,} cells, and {MAX_CELLS:,} are reserved "
             f"for; merge classes. Nothing was spent"
         )
+    too_large = _too_large(config, recipe, task, machine)
+    if too_large is not None:
+        return f"{too_large}. Nothing was spent"
     if forecast is not None and forecast.hopeless is not None and config.synthesis.model == "embedded":
         return f"{forecast.hopeless}. Nothing was spent"
     if per_class is None:
@@ -136,6 +142,21 @@ def refusal(
     return (
         f"too small for epsilon {budget.epsilon:.3g}: {task.size} declared records leave about {per_class:.0f} a "
         f"class, {why}; {_remedy(forecast)}. Nothing was spent"
+    )
+
+
+def _too_large(config: RunConfig, recipe: Recipe, task: Task, machine: Machine) -> str | None:
+    """Why activations would not fit, should records be as long as they may; prompts, and other models, come later."""
+    width, size = getattr(recipe, "kept_width", None), task.train_size
+    if width is None or size is None or machine.memory is None or config.synthesis.model != "embedded":
+        return None
+    tokens = config.synthesis.max_tokens
+    needed = size * tokens * width * (4 if config.performance.dtype == "float32" else 2)
+    if needed <= machine.memory:
+        return None
+    return (
+        f"about {size:,.0f} declared records of up to {tokens} tokens may need {needed / 1e9:.3g} GB for activations, "
+        f"and this machine has {machine.memory / 1e9:.3g}; lower --max-tokens, or choose another --recipe"
     )
 
 

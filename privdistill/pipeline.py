@@ -83,7 +83,7 @@ def generate(
         with attempt.charging(manifest.run_id) as charge:
             model, private, budget = models.language_model, directory.private, intent.budget
             door = Door(units, models.encoder, budget, charge, progress, model=model, private=private, kept=charge.kept)
-            door.require_possible(intent.foreseen(models))
+            door.require_possible(intent.foreseen(models), None if resume else intent.task.train_size)
             task = intent.with_labels(door.labels().classes) if intent.releases_labels else intent.task
             context = make_context(task, intent.mechanisms, models, config.performance, progress, private)
             rows = explained(converse(intent.recipe, context, door.answer), context)

@@ -1,6 +1,6 @@
 """The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
 
-A plan is a function of declared numbers and, for `auto` and the time it will take, of the machine. It does not know the
+A plan is a function of declared numbers and, for time and memory, of the machine. It does not know the
 corpus, the ledger or the models.
 """
 
@@ -214,11 +214,13 @@ def make_plan(config: RunConfig) -> Plan:
     if unknown:
         raise ConfigError(f"label_descriptions names {unknown[0]!r}, which is not in labels; add it or drop it")
     machine = this_machine()
+    if config.performance.device_map == "cpu":  # an accelerator that the run may not use does nothing for it
+        machine = replace(machine, accelerator=False)
     if config.performance.threads is not None:
         machine = replace(machine, cores=min(machine.cores, config.performance.threads))
     name, why = synthesis.recipe, tuple[str, ...]()
     if name == "auto":
-        name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
+        name, why = choose(task, mu_for(_epsilon(config), privacy.delta))
     recipe = find_recipe(name)
     ignored = unheeded(config, name, recipe)
     planned = recipe.mechanisms(task)
@@ -245,7 +247,7 @@ def make_plan(config: RunConfig) -> Plan:
     floor, per_class = recipe.noise_floor(task, budget.noise_multipliers) * stretch, _per_class(task, forecast)
     said = tuple(warnings(config, task, budget, forecast, floor, per_class))
     said += recipe.warnings if isinstance(recipe, GuestRecipe) else ()
-    refused = ignored or refusal(config, recipe, task, budget, cells, forecast, floor, per_class)
+    refused = ignored or refusal(config, recipe, task, budget, cells, forecast, floor, per_class, machine)
     return Plan(config, recipe, task, budget, mechanisms, said, refused, why, shares, forecast, machine)
 
 

@@ -70,8 +70,12 @@ class Door:
         self._note_kept = kept
         self._answered: set[str] = set()
 
-    def require_possible(self, requests: Iterable[MechanismRequest]) -> None:
-        """Refuse by public facts, before anything is charged, what would be refused after a part of it was.
+    def require_possible(self, requests: Iterable[MechanismRequest], records: float | None = None) -> None:
+        """Refuse by public facts, before anything is charged, what would be refused or killed after a part of it was.
+
+        Args:
+            requests: that will come.
+            records: about how many were declared to be read; the number of private units decides nothing here.
 
         Raises:
             PrivdistillError: see `finetuning.require_trainable`.
@@ -80,7 +84,7 @@ class Door:
             if isinstance(request, FinetuneRequest) and self._model is not None:
                 from privdistill.mechanisms.finetuning import require_trainable
 
-                require_trainable(request, self._model, self._units.contribution_bound)
+                require_trainable(request, self._model, self._units.contribution_bound, records)
 
     def labels(self) -> Release:
         """Release the label list by threshold.

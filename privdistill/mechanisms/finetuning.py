@@ -30,7 +30,7 @@ from privdistill.mechanisms.dpsgd.ghost import is_cheaper
 from privdistill.mechanisms.likelihood import Head, record_loss
 from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
 from privdistill.models.adaptation.locality import require_local
-from privdistill.models.adaptation.tail import ROWS, Tail, padded_length
+from privdistill.models.adaptation.tail import GRID, ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
 __all__ = ["TailLoss", "make_sequences", "release_adapter", "require_trainable"]
@@ -225,13 +225,16 @@ def release_adapter(
     )
 
 
-def require_trainable(request: FinetuneRequest, model: TunableModel, contribution_bound: int) -> tuple[Tail, bool]:
+def require_trainable(
+    request: FinetuneRequest, model: TunableModel, contribution_bound: int, records: float | None = None
+) -> tuple[Tail, bool]:
     """What can be refused by public facts, so that it is refused before anything is charged.
 
     Args:
         request: its classes and counts do not matter here.
         model: that would be trained.
         contribution_bound: most records of a unit.
+        records: about how many were declared to be read, never how many there are; None: not looked at.
 
     Returns:
         The layers that are trained, and whether sums are clipped without one gradient per record.
@@ -240,7 +243,7 @@ def require_trainable(request: FinetuneRequest, model: TunableModel, contributio
         PrivacyError: another model than the declared one, units too large for one pass, or texts that may be longer
             than the model has positions for.
         AssetError: the model cannot be cut into lower and upper layers, or computes records together.
-        ConfigError: gradients of one pass do not fit into memory.
+        ConfigError: gradients of one pass, or activations of all records, may not fit into memory.
     """
     if request.model != model.id:
         raise PrivacyError(f"the plan names model {request.model!r}, found {model.id!r}; train the declared one")
@@ -262,7 +265,9 @@ def require_trainable(request: FinetuneRequest, model: TunableModel, contributio
     # A unit of several records is clipped as a whole, which needs its gradient.
     ghost = contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
     sides = sum(sum(matrix.shape) for matrix in matrices.values())
-    _require_memory(cells, ghost, kept=positions * sides)
+    taken = _require_memory(cells, ghost, kept=positions * sides)
+    if records is not None:
+        _require_room(tail, records, positions, taken)
     return tail, ghost
 
 
@@ -320,19 +325,38 @@ def _positions(request: FinetuneRequest, model: TunableModel) -> int:
     return padded_length(prompt + padded_length(request.max_tokens + 1))
 
 
-def _require_memory(cells: int, ghost: bool, kept: int = 0) -> None:
-    """Refuse before anything is charged what would be killed half-way.
+def _require_memory(cells: int, ghost: bool, kept: int = 0) -> float:
+    """Refuse before anything is charged what would be killed half-way; returns the bytes that gradients take.
 
     Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision, and
     each row has `kept` numbers of inputs and slopes at most.
     """
     needed = 4 * (cells * _GHOSTLY_COPIES + ROWS * kept if ghost else cells * ROWS * _COPIES)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = _memory()
     if needed > there:
         raise ConfigError(
             f"{cells:,} trained numbers take about {needed / 1e9:.3g} GB for the gradients of one pass, and this "
             f"machine has {there / 1e9:.3g}; train fewer layers with --tuned-layers, or --tuned-weights low-rank"
         )
+    return needed
+
+
+def _require_room(tail: Tail, records: float, positions: int, taken: float) -> None:
+    """Refuse what does not fit should every record be as long as it may: else a run would end by how long they are."""
+    entering = tail.below(torch.zeros((1, GRID), dtype=torch.long))  # (1, GRID, H)
+    needed = records * positions * entering.shape[2] * entering.element_size()
+    there = _memory()
+    if needed + taken > there:
+        raise ConfigError(
+            f"about {records:,.0f} declared records of up to {positions} positions may need {needed / 1e9:.3g} GB for "
+            f"activations beside {taken / 1e9:.3g} for gradients, and this machine has {there / 1e9:.3g}; lower "
+            "--max-tokens, or choose another --recipe"
+        )
+
+
+def _memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _restore(matrices: dict[str, torch.Tensor], found: Checkpoint) -> None:

@@ -1,8 +1,8 @@
-"""Which recipe `auto` stands for: a public rule over what is declared and the machine, with its reasons in sentences.
+"""Which recipe `auto` stands for: a public rule over what is declared, with its reasons in sentences.
 
-The rule knows when a recipe could be expected to pay off (enough records, enough votes, a fast machine). That is not
-enough: `auto` takes only what a committed benchmark shows to be at least as good as `distribution`, and says so of the
-others. Nothing here looks at a corpus.
+The rule knows when a recipe could be expected to pay off (enough records, enough votes). That is not enough: `auto`
+takes only what a committed benchmark shows to be at least as good as `distribution`, and says so of the others.
+Nothing here looks at a corpus.
 """
 
 import os
@@ -17,9 +17,7 @@ __all__ = ["DEFAULT", "PROVEN", "Machine", "choose", "this_machine"]
 DEFAULT = "distribution"
 PROVEN = frozenset({DEFAULT})
 """Recipes that benchmarks/results show to be at least as good as the default where the rule below would take them."""
-_FINETUNE_RECORDS = 8_000
-_FINETUNE_EPSILON = 4.0
-_MANY_RECORDS = 50_000
+_FINETUNE_RECORDS, _FINETUNE_EPSILON = 50_000, 4.0
 _VOTES_PER_CANDIDATE = 3.0
 """Noise deviations that the average candidate's votes must exceed."""
 _ROUNDS_FACTOR = 2.0
@@ -28,30 +26,40 @@ _ROUNDS_FACTOR = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What generation would run on."""
+    """What generation would run on.
+
+    Attributes:
+        cores: that the process may use.
+        accelerator: whether there is one that the run may use.
+        memory: bytes, or None where the system does not say.
+    """
 
     cores: int
     accelerator: bool
+    memory: int | None = None
 
 
 def this_machine() -> Machine:
-    """Cores that this process may use, and whether a graphics driver is there; loads no framework to find out."""
+    """Cores that this process may use, whether a graphics driver is there, and memory; loads no framework for it."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")))
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        memory = None
+    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")), memory)
 
 
-def choose(task: Task, mu: float, machine: Machine) -> tuple[str, tuple[str, ...]]:
+def choose(task: Task, mu: float) -> tuple[str, tuple[str, ...]]:
     """The recipe and why.
 
     Args:
         task: epsilon, delta, size, labels and rows as declared.
         mu: Gaussian-DP parameter that epsilon and delta buy.
-        machine: cores and accelerator.
     """
     reasons = []
     for name, fits in _EXPECTED:
-        why = fits(task, mu, machine)
+        why = fits(task, mu)
         if why is None:
             continue
         if name in PROVEN:
@@ -65,17 +73,14 @@ def choose(task: Task, mu: float, machine: Machine) -> tuple[str, tuple[str, ...
     return DEFAULT, (first, *reasons)
 
 
-def _finetune(task: Task, mu: float, machine: Machine) -> str | None:
-    del mu
+def _finetune(task: Task, mu: float) -> str | None:
+    del mu  # nor does the machine count: training runs on the processor, whatever else is there
     if not task.size or task.size < _FINETUNE_RECORDS or (task.epsilon or 0) < _FINETUNE_EPSILON:
-        return None
-    if not machine.accelerator and task.size < _MANY_RECORDS:
         return None
     return f"{task.size} declared records at epsilon {task.epsilon:g} can teach a generator"
 
 
-def _evolution(task: Task, mu: float, machine: Machine) -> str | None:
-    del machine
+def _evolution(task: Task, mu: float) -> str | None:
     if not task.size:
         return None
     votes, noise = (task.train_size or 0) / (2 * task.rows), _ROUNDS_FACTOR / mu
@@ -84,7 +89,7 @@ def _evolution(task: Task, mu: float, machine: Machine) -> str | None:
     return f"{votes:.2g} votes a candidate stand above a noise of {noise:.1f}"
 
 
-_EXPECTED: tuple[tuple[str, Callable[[Task, float, Machine], str | None]], ...] = (
+_EXPECTED: tuple[tuple[str, Callable[[Task, float], str | None]], ...] = (
     ("finetune", _finetune),
     ("evolution", _evolution),
 )

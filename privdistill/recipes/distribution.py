@@ -284,8 +284,7 @@ def match(
     teacher = fit_teacher(release, target, moment=moment, tokens=tokens, opening=opening)
     labeller: Teacher | Panel = teacher
     if task.teachers != "one":
-        drop = task.teachers == "drop"
-        labeller = fit_panel(release, target, moment=moment, tokens=tokens, opening=opening, drop=drop)
+        labeller = fit_panel(release, target, moment=moment, tokens=tokens, opening=opening)
     floor = _NOISE_FLOOR * release.noise["count"]
     believed = release.block("count") >= floor  # (K,)
     wanted = quotas(task.rows, _class_shares(task, target.shares, believed))
@@ -317,6 +316,7 @@ def match(
         below_noise=tuple(name for name, seen in zip(names, believed, strict=True) if not seen),
         facts={
             **_facts(target, waves, candidates),
+            **(_disputes(candidates) if task.teachers != "one" else {}),
             "rows_repeated": max(task.rows - len(choice.rows), 0),
             "class_shares": _rule(task),
             **choice.facts,
@@ -343,6 +343,10 @@ def _facts(target: NoisyTarget, waves: Waves, candidates: Candidates) -> dict[st
         "candidates_sampled": waves.sampled,
         "candidates_kept": waves.kept,
         "prompt_and_teacher_agree": round(candidates.agreement, 3),
-        "disputed_by_teachers": round(1 - float(candidates.agreed.mean()), 3) if len(candidates.texts) else 0.0,
         "waves": waves.count,
     }
+
+
+def _disputes(candidates: Candidates) -> dict[str, object]:
+    """What several teachers disagree about; one teacher has nobody to disagree with, which is not agreement."""
+    return {"disputed_by_teachers": round(1 - float(candidates.agreed.mean()), 3)}

@@ -64,7 +64,7 @@ _POOL_TOKENS = 48
 _CELLS_A_LAYER = {"low-rank": 41_472, "whole": 3_538_944}
 """Trained numbers in a layer of the embedded model."""
 _CORES = 2
-_SECONDS_BELOW, _SECONDS_ABOVE = 0.065, 0.083
+_TOKENS_TIMED, _SECONDS_BELOW, _SECONDS_ABOVE = 40, 0.065, 0.083
 """Processor seconds of one record below the cut and of one visit above it: measured for sequences of 40 tokens in
 bfloat16 on a processor with avx512_bf16, 26 layers below and 4 above, the whole vocabulary."""
 _LOUD, _LEFT = 1.8, 0.63
@@ -72,7 +72,6 @@ _LOUD, _LEFT = 1.8, 0.63
 one draw, benchmarks/dpsgd.md)."""
 _HOPELESS = 10.0
 """How many times louder than the loudest that was tried is refused."""
-_BYTES_KEPT = 40 * 576 * 2
 _SHORT = (8192, 0.65, 0.36)
 """Tokens, time of a step and gain per token of held-out film reviews beside the whole vocabulary, one measurement each:
 benchmarks/results/dpsgd_shortlist.json."""
@@ -87,6 +86,8 @@ class FinetuneRecipe:
     name = "finetune"
     most_records_a_unit = 32
     """Rows of one pass of the mechanism: a unit's gradient is clipped as a whole."""
+    kept_width = 576
+    """Numbers that are kept of each token of each record while the embedded model is trained."""
     options = (*OPTIONS, "matcher", "tuned_weights", "tuned_layers", "vocabulary_shortlist")
 
     def mechanisms(self, task: Task) -> tuple[PlannedMechanism, ...]:
@@ -153,13 +154,16 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
     yield from options
     size = task.train_size
     if size is None:
-        yield "declare --size to see what the training would cost and how loud its noise would be"
+        yield (
+            "declare --size to see what the training would cost and how loud its noise would be, and to have it "
+            "refused before anything is charged where activations might not fit into memory"
+        )
         return
     sample_rate, steps = schedule_for(task.size)
     batch, visits = sample_rate * size, sample_rate * steps * size
     ratio = _loudness(task, noise_multiplier) or 0.0
     minutes = (size * _SECONDS_BELOW + visits * _SECONDS_ABOVE) / _CORES / 60
-    gigabytes = size * _BYTES_KEPT / 1e9
+    gigabytes = size * _TOKENS_TIMED * FinetuneRecipe.kept_width * 2 / 1e9
     yield (
         f"about {batch:.0f} records a step; over all steps the noise is {ratio:.2g} times as long as the gradient, "
         "were all records to agree"

@@ -102,9 +102,9 @@ class Forecast:
             models = f"; about {_GIGABYTES:.2g} GB with the embedded models" if vocabulary is not None else ""
             yield f"memory    {held}{models}"
         minutes = math.ceil(self.seconds(machine) / 60)
-        faster = "; less with the accelerator that is there" if machine.accelerator else ""
+        untimed = "; with the accelerator that is there it was not timed" if machine.accelerator else ""
         long = f"about {max(1, minutes)} min for {self.texts} texts of the embedded model"
-        yield f"time      {long} on {machine.cores} cores{faster}"
+        yield f"time      {long} on {machine.cores} cores{untimed}"
         for remark in self.remarks:
             yield f"expect    {remark}"
 

@@ -3,7 +3,7 @@
 The members look at different parts of the same noised sums: the single teacher, which looks at all of them; the
 embedding moments alone, under three strengths of ridge; words and openings alone. All of it is post-processing. The
 mean of their probabilities labels; a text whose class they dispute can be passed over by the selection until nothing
-else is left.
+else is left, which is for the selection to say.
 
 It does not know private text, nor how candidates are chosen.
 """
@@ -31,11 +31,9 @@ class Panel:
 
     Attributes:
         members: at least one; the first is what a single teacher would be.
-        drop: whether disputed texts are reported as such.
     """
 
     members: tuple[Teacher, ...]
-    drop: bool
 
     def reading(self, texts: Encoded) -> FloatArray:
         """That of the first member, (n, K)."""
@@ -47,8 +45,6 @@ class Panel:
 
     def disputed(self, texts: Encoded) -> npt.NDArray[np.bool_]:
         """Texts (n,) about which enough members disagree with all of them together."""
-        if not self.drop:
-            return np.zeros(len(texts), dtype=bool)
         answers = np.array([member.probabilities(texts) for member in self.members]).argmax(axis=2)  # (M, n)
         together = self.probabilities(texts).argmax(axis=1)  # (n,)
         return np.asarray((answers != together).mean(axis=0) >= _DISPUTED)
@@ -61,7 +57,6 @@ def fit_panel(
     moment: MomentBlock,
     tokens: TokenBlock,
     opening: OpeningBlock,
-    drop: bool,
 ) -> Panel:
     """Read the members off a release; the blocks are those of `fit_teacher`."""
     whole = [
@@ -70,4 +65,4 @@ def fit_panel(
     first = whole[0]
     embeddings = [replace(one, tokens=0 * one.tokens, openings=0 * one.openings) for one in whole]
     words = replace(first, weights=0 * first.weights, offset=np.log(target.shares))
-    return Panel((first, *embeddings, words), drop)
+    return Panel((first, *embeddings, words))

@@ -243,6 +243,7 @@ class Waves:
             tokens,
             lengths,
             self._teacher.disputed(encoded),
+            self._context.task.teachers == "drop",
         )
 
     def _telling_words(self, public: IntArray) -> list[IntArray]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,22 @@ class CountingRecipe:
         texts = tuple(f"public sentence number {i} of {context.rng.integers(10**9)}" for i in range(n))
         counts = {k: float(v) for k, v in zip(rule.names, release.block("count"), strict=True)}
         return Rows(texts, tuple(rule.names[i % len(rule.names)] for i in range(n)), None, rule.names, facts=counts)
+
+
+FORESEEN = FinetuneRequest(
+    name="generator",
+    classes=ClassRule(("a",)),
+    model="toy",
+    layers=1,
+    rank=1,
+    prompts=(("",),),
+    end=0,
+    max_tokens=8,
+    shortlist=None,
+    max_grad_norm=1.0,
+    expected_units=1.0,
+    learning_rate=1.0,
+)
 
 
 @pytest.fixture
@@ -106,26 +123,12 @@ def test_what_can_be_refused_by_public_facts_costs_nothing(
 ) -> None:
     """Before: the label list and the statistic were drawn, and then the model was found to be unfit."""
     asked: list[object] = []
-    foreseen = FinetuneRequest(
-        name="generator",
-        classes=ClassRule(("a",)),
-        model="toy",
-        layers=1,
-        rank=1,
-        prompts=(("",),),
-        end=0,
-        max_tokens=8,
-        shortlist=None,
-        max_grad_norm=1.0,
-        expected_units=1.0,
-        learning_rate=1.0,
-    )
 
-    def refuse(request: object, model: object, contribution_bound: int) -> None:
-        asked.append((request, contribution_bound))
+    def refuse(request: object, model: object, contribution_bound: int, records: float) -> None:
+        asked.append((request, contribution_bound, records))
         raise AssetError("this model cannot be cut")
 
-    recipe.foreseen = lambda self, task, models: (foreseen,)
+    recipe.foreseen = lambda self, task, models: (FORESEEN,)
     known = loading.load_models()
     monkeypatch.setattr(loading, "load_models", lambda *args: replace(known, language_model=object()))
     monkeypatch.setattr("privdistill.mechanisms.finetuning.require_trainable", refuse)
@@ -133,8 +136,25 @@ def test_what_can_be_refused_by_public_facts_costs_nothing(
     for one in (config, released):
         with pytest.raises(AssetError, match="cannot be cut"):
             generate(one, ledger)
-    assert asked == [(foreseen, 1)] * 2
+    assert asked == [(FORESEEN, 1, pytest.approx(280))] * 2, "the declared size, less the holdout"
     assert all(Ledger(ledger).total(source_id).attempts == 0 for source_id, *_ in Ledger(ledger).sources())
+
+
+def test_a_run_that_was_charged_is_not_asked_again_whether_it_fits(
+    recipe, config: RunConfig, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may fit all the same, and a refusal would close what was paid for."""
+    asked: list[float | None] = []
+    recipe.foreseen = lambda self, task, models: (FORESEEN,)
+    known = loading.load_models()
+    monkeypatch.setattr(loading, "load_models", lambda *args: replace(known, language_model=object()))
+    monkeypatch.setattr("privdistill.mechanisms.finetuning.require_trainable", lambda *given: asked.append(given[3]))
+    with monkeypatch.context() as patch:
+        patch.setattr("privdistill.candidate.write_candidate", lambda *given, **named: signal.raise_signal(2))
+        with pytest.raises(KeyboardInterrupt):
+            generate(config, ledger, tmp_path / "run")
+    generate(config, ledger, tmp_path / "run", resume=True)
+    assert asked == [pytest.approx(280), None]
 
 
 def test_two_runs_with_the_same_spec_differ_and_each_is_accounted(recipe, config, ledger, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privdistill import feasibility
 from privdistill.accounting.budget import MAX_CELLS
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import ConfigError, PrivacyError
@@ -17,6 +18,8 @@ from privdistill.mechanisms.release import ClassRule, OpeningBlock, StatisticReq
 from privdistill.mechanisms.statistic import grid_for
 from privdistill.models.adaptation.tail import ROWS
 from privdistill.planning import make_plan
+from privdistill.recipes.auto import Machine
+from privdistill.recipes.base import Recipe
 from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.finetune import FinetuneRecipe
 from privdistill.synthesis.measurement import make_public_map
@@ -129,6 +132,31 @@ def test_a_forecast_without_classes_is_held_to_the_declared_ones(monkeypatch: py
     real = DistributionRecipe.forecast
     monkeypatch.setattr(DistributionRecipe, "forecast", lambda *given: replace(real(*given), classes=None))
     assert "leave about 6 a class" in (make_plan(config).refusal or "")
+
+
+def test_activations_that_cannot_fit_are_refused_where_size_and_model_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine, most = Machine(2, False, 8 * 10**8), int(8 * 10**8 / (0.7 * 100 * 576 * 2))
+    monkeypatch.setattr("privdistill.planning.this_machine", lambda: machine)
+    large = config_of("two classes", recipe="finetune", source={"size": most + 2}, max_tokens=100)
+    plan = make_plan(large)
+    assert "records of up to 100 tokens may need 0.8 GB for activations" in (plan.refusal or "")
+    assert "lower --max-tokens" in (plan.refusal or "")
+    assert plan.feasible(charged=True) is plan
+
+    def refused(size: int | None, recipe: Recipe = plan.recipe, dtype: str = "auto", **more: Any) -> bool:
+        synthesis = large.synthesis.model_copy(update=more)
+        asked = large.model_copy(update={"synthesis": synthesis, "performance": Performance(dtype=dtype)})
+        return feasibility._too_large(asked, recipe, replace(plan.task, size=size), machine) is not None
+
+    assert refused(most + 2)
+    assert not refused(most - 2)
+    assert refused(most // 2 + 2, dtype="float32")
+    assert not refused(None)
+    assert not refused(most + 2, max_tokens=50)
+    assert not refused(most + 2, model="some/model")
+    assert not refused(most + 2, DistributionRecipe())
 
 
 def test_what_finetune_says_of_a_pass_is_what_the_mechanism_has() -> None:

@@ -40,6 +40,7 @@ class Candidates:
         tokens: (n, G) unit-norm presence in the believable columns.
         lengths: (n, L) one-hot length buckets.
         disputed: (n,) texts about whose class teachers disagree, or None for none of them.
+        disputed_last: whether those are chosen only when nothing else is left.
     """
 
     texts: Sequence[str]
@@ -49,11 +50,17 @@ class Candidates:
     tokens: FloatArray
     lengths: FloatArray
     disputed: npt.NDArray[np.bool_] | None = None
+    disputed_last: bool = False
 
     @property
     def agreed(self) -> npt.NDArray[np.bool_]:
         """Candidates that no teachers dispute, (n,)."""
         return np.ones(len(self.texts), dtype=bool) if self.disputed is None else ~self.disputed
+
+    @property
+    def preferred(self) -> npt.NDArray[np.bool_]:
+        """Candidates that are chosen before all others, (n,)."""
+        return self.agreed if self.disputed_last else np.ones(len(self.texts), dtype=bool)
 
     @property
     def labels(self) -> IntArray:
@@ -74,6 +81,8 @@ class Candidates:
             self.means[rows],
             self.tokens[rows],
             self.lengths[rows],
+            ~self.agreed[rows],
+            self.disputed_last,
         )
 
     def __add__(self, more: "Candidates") -> "Candidates":
@@ -86,6 +95,7 @@ class Candidates:
             np.vstack([self.tokens, more.tokens]),
             np.vstack([self.lengths, more.lengths]),
             ~np.concatenate([self.agreed, more.agreed]),
+            self.disputed_last or more.disputed_last,
         )
 
 
@@ -95,7 +105,7 @@ def select(candidates: Candidates, target: NoisyTarget, wanted: Sequence[int]) -
     A candidate stands for the class its teacher sees; those that were also written for it are preferred. Classes take
     turns, so that what students of all rows so far would learn can be brought towards what the whole pool, labelled by
     the teacher, would teach them. When a class has too few, the candidates left over that are likeliest to be of it
-    fill its quota; those that teachers dispute are looked at only then.
+    fill its quota; those that are not preferred are looked at only then.
 
     Args:
         candidates: the pool.
@@ -139,7 +149,7 @@ class _Group:
 
     @classmethod
     def of(cls, candidates: Candidates, target: NoisyTarget, k: int) -> "_Group":
-        members = np.flatnonzero((candidates.labels == k) & candidates.agreed)
+        members = np.flatnonzero((candidates.labels == k) & candidates.preferred)
         features, aim = _features(candidates, target, k, members)
         agreed = candidates.aims[members] == k
         typical = float(np.median(np.einsum("ij,ij->i", features, features))) if members.size else 0.0

@@ -60,11 +60,11 @@ def divided_rows(candidates: Candidates, target: NoisyTarget, rows: int, believe
     moved = sum(abs(a - b) for a, b in zip(plans[_EXPONENTS[0]], plans[_EXPONENTS[-1]], strict=True)) / 2
     if moved <= _LEAST_CHANGE * rows:
         return usual
-    have = np.bincount(candidates.labels[candidates.agreed], minlength=len(believed))  # (K,)
+    have = np.bincount(candidates.labels[candidates.preferred], minlength=len(believed))  # (K,)
     most = np.maximum(usual.wanted, have - _LEAST_LEFT)  # (K,)
     tried = [power for power, plan in plans.items() if np.all(plan <= most)]
     chosen = {power: select(candidates, target, plans[power]) for power in tried}
-    left = {power: np.setdiff1d(np.flatnonzero(candidates.agreed), found) for power, (found, _) in chosen.items()}
+    left = {power: np.setdiff1d(np.flatnonzero(candidates.preferred), found) for power, (found, _) in chosen.items()}
     counts = np.stack([np.bincount(candidates.labels[one], minlength=len(believed)) for one in left.values()])
     counted = np.flatnonzero(believed & (counts.min(axis=0) >= _LEAST_LEFT))
     if counted.size < 2:

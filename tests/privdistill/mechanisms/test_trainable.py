@@ -1,6 +1,7 @@
 """What training is refused for by public facts: before any charge, and whatever the corpus."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 
 from privdistill.errors import ConfigError, PrivacyError
+from privdistill.mechanisms import finetuning
 from privdistill.mechanisms.finetuning import require_trainable
 from privdistill.models.adaptation.tail import ROWS
 from tests.privdistill.families import ToyModel, make_network
-from tests.privdistill.mechanisms.test_finetuning import REQUEST, corpus, folder, train
+from tests.privdistill.mechanisms.test_finetuning import REQUEST, corpus, folder, loss_of, train
 
 __all__ = ["folder"]
 
@@ -20,6 +22,37 @@ def test_gradients_that_do_not_fit_are_refused_before_any_charge(folder: Path, m
     monkeypatch.setattr(os, "sysconf", lambda name: 1)
     with pytest.raises(ConfigError, match="--tuned-layers"):
         train(folder, charge=lambda record: pytest.fail("charged"))
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "size"),
+    [("llama", torch.float32, 64), ("llama", torch.bfloat16, 32), ("opt-projected", torch.float32, 64)],
+)
+def test_activations_of_all_declared_records_are_refused_at_their_longest(
+    family: str, kind: torch.dtype, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen numbers a position, also where the head is narrower; what the records are is not asked for."""
+    model = ToyModel(make_network(family).to(kind))
+    positions = finetuning._positions(REQUEST, model)
+    gradients = finetuning._require_memory(
+        sum(one.numel() for one in require_trainable(REQUEST, model, 1)[0].matrices.values()), ghost=False
+    )
+    needed = 10**6 * positions * size + gradients
+    monkeypatch.setattr(finetuning, "_memory", lambda: needed)
+    require_trainable(REQUEST, model, 1, 10**6)
+    monkeypatch.setattr(finetuning, "_memory", lambda: needed - 1)
+    require_trainable(REQUEST, model, 1)
+    said = f"about 1,000,000 declared records of up to {positions} positions"
+    with pytest.raises(ConfigError, match=re.escape(said) + ".*lower --max-tokens"):
+        require_trainable(REQUEST, model, 1, 10**6)
+
+
+def test_what_is_kept_is_at_most_what_was_reckoned_with() -> None:
+    units, encoded = corpus(60)
+    kept = [one.hidden for one in loss_of("llama", units, encoded)._kept if one is not None]
+    positions = finetuning._positions(REQUEST, ToyModel(make_network("llama")))
+    assert max(len(one) for one in kept) == positions, "and one of them is that long"
+    assert all(one.untyped_storage().nbytes() <= positions * 64 for one in kept)
 
 
 def test_another_model_and_units_too_large_for_one_pass_are_refused(folder: Path) -> None:

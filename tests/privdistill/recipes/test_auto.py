@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from audits.accounting import recompute
 from audits.findings import Mechanism
-from privdistill.config import Privacy, RunConfig, Source, Synthesis
+from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import PrivacyError
 from privdistill.planning import make_plan
 from privdistill.recipes import auto
@@ -25,12 +25,11 @@ def task(size: int | None, epsilon: float, classes: int, rows: int) -> Task:
     st.floats(0.1, 16),
     st.integers(0, 60),
     st.integers(1, 5000),
-    st.booleans(),
 )
 def test_only_what_is_proven_is_chosen_and_always_with_a_reason(
-    size: int | None, epsilon: float, classes: int, rows: int, accelerator: bool
+    size: int | None, epsilon: float, classes: int, rows: int
 ) -> None:
-    name, why = choose(task(size, epsilon, classes, rows), 0.8, Machine(2, accelerator))
+    name, why = choose(task(size, epsilon, classes, rows), 0.8)
     assert name in PROVEN
     assert why
     assert all(reason.strip() for reason in why)
@@ -38,13 +37,29 @@ def test_only_what_is_proven_is_chosen_and_always_with_a_reason(
 
 def test_the_rule_says_what_might_fit_and_takes_it_once_it_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     large = task(10**7, 8.0, 2, 100)
-    name, why = choose(large, 1.5, Machine(2, True))
+    name, why = choose(large, 1.5)
     assert name == "distribution"
     assert [reason.split()[0] for reason in why[1:]] == ["finetune", "evolution"]
     monkeypatch.setattr(auto, "PROVEN", frozenset({"distribution", "evolution"}))
-    assert choose(large, 1.5, Machine(2, True))[0] == "evolution"
-    assert choose(task(500, 8.0, 2, 100), 1.5, Machine(2, True))[0] == "distribution"
-    assert len(choose(task(500, 8.0, 2, 100), 1.5, Machine(2, True))[1]) == 1
+    assert choose(large, 1.5)[0] == "evolution"
+    assert choose(task(500, 8.0, 2, 100), 1.5)[0] == "distribution"
+    assert len(choose(task(500, 8.0, 2, 100), 1.5)[1]) == 1
+
+
+@pytest.mark.parametrize("recipe", ["auto", "distribution", "finetune"])
+def test_an_accelerator_counts_only_where_the_run_may_use_it(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default everything runs on the processor, and `finetune` always does."""
+    monkeypatch.setattr("privdistill.planning.this_machine", lambda: Machine(2, True))
+    plain = config(recipe, size=40_000)
+    plan = make_plan(plain)
+    assert not plan.machine.accelerator
+    assert "accelerator" not in "\n".join(plan.lines())
+    assert not any(reason.startswith("finetune") for reason in plan.why)
+    if recipe == "finetune":  # which is refused on more than the processor
+        return
+    spread = make_plan(plain.model_copy(update={"performance": Performance(device_map="auto")}))
+    assert "on 2 cores; with the accelerator that is there it was not timed" in "\n".join(spread.lines())
+    assert spread.why == plan.why
 
 
 def test_what_is_proven_exists() -> None:

@@ -17,6 +17,7 @@ from privdistill.recipes import distribution
 from privdistill.recipes.base import Context, Recipe, Rows, Task
 from privdistill.recipes.distribution import DistributionRecipe
 from privdistill.recipes.registry import find_recipe
+from privdistill.synthesis.selection import Candidates
 from privdistill.synthesis.selection.rehearsal import Division
 from privdistill.synthesis.waves import Waves
 from tests.conftest import toy_rows
@@ -108,6 +109,22 @@ def test_rows_follow_the_power_that_was_found(context_for, monkeypatch) -> None:
     _, out = _run(context_for(_task(60, ["bad", "good"])), *zip(*toy_rows(300), strict=True))
     assert [out.labels.count(name) for name in ("bad", "good")] == [22, 38]
     assert (out.facts["class_share_exponent"], out.facts["exponents_tried"]) == (0.3, division.scores)
+
+
+@pytest.mark.parametrize("teachers", ["one", "mean", "drop"])
+def test_several_teachers_say_how_much_they_dispute_whatever_is_made_of_it(
+    context_for, monkeypatch, teachers: str
+) -> None:
+    """Before: `mean` looked for no disputes, and the run said that there were none."""
+    pools: list[Candidates] = []
+    choose = distribution.herded
+    monkeypatch.setattr(distribution, "herded", lambda pool, seen: (pools.append(pool), choose(pool, seen))[1])
+    task = replace(_task(20, ["bad", "good"]), teachers=teachers)
+    _, out = _run(context_for(task), *zip(*toy_rows(120), strict=True))
+    disputed = ~pools[0].agreed
+    assert disputed.any() == (teachers != "one")
+    assert out.facts.get("disputed_by_teachers") == (None if teachers == "one" else round(disputed.mean(), 3))
+    assert (pools[0].preferred == (pools[0].agreed if teachers == "drop" else True)).all()
 
 
 def test_labels_that_say_nothing_work(context_for) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from privdistill import pipeline
+from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
+from privdistill.errors import ConfigError
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.loading import Models
@@ -139,7 +141,7 @@ def test_the_plan_says_how_loud_the_noise_is_and_what_the_training_costs(size: i
     assert plan.forecast is not None
     assert plan.as_dict()["forecast"]["remarks"] == list(plan.forecast.remarks)
     said = "\n".join(plan.lines())
-    assert ("declare --size" in said) == (size is None)
+    assert ("declare --size" in said) == ("activations might not fit" in said) == (size is None)
     assert ("minutes of training" in said) == (size is not None)
     assert "generator: sampled-gaussian, " in said
 
@@ -211,6 +213,31 @@ def test_people_are_counted_by_their_own_noised_count() -> None:
     counts = {"count": np.array([30.0, 50.0])}
     assert finetune._noised_units(Release(counts, {}, RECORD, ("a", "b"))) == 80
     assert finetune._noised_units(Release(counts | {"units": np.array([20.0])}, {}, RECORD, ("a", "b"))) == 20
+
+
+@pytest.mark.parametrize("labels", [("good", "bad"), None])
+def test_activations_that_may_not_fit_cost_nothing(
+    toy_csv: Path,
+    tiny_language_model: Path,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    labels: tuple[str, ...] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The few records that there are would fit: what was declared decides. Before, the label list was paid for."""
+    config = RunConfig(
+        source=Source(path=str(toy_csv), label_column="label", labels=labels, size=10_000),
+        privacy=Privacy(epsilon=8.0),
+        synthesis=Synthesis(
+            recipe="finetune", rows=8, model=str(tiny_language_model), encoder=str(tiny_encoder), max_tokens=48
+        ),
+        performance=PERFORMANCE,
+    )
+    monkeypatch.setattr("privdistill.mechanisms.finetuning._memory", lambda: 5 * 10**7)
+    ledger = str(tmp_path / "ledger.sqlite3")
+    with pytest.raises(ConfigError, match=r"about 7,000 declared records of up to .* for activations"):
+        pipeline.generate(config, run=tmp_path / "run", ledger=ledger, progress=lambda *told: None)
+    assert all(Ledger(ledger).total(source_id).attempts == 0 for source_id, *_ in Ledger(ledger).sources())
 
 
 def test_a_whole_run_is_reserved_charged_and_claimed(
