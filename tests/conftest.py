@@ -6,6 +6,7 @@ Tests marked `network` keep the user's asset cache and may use sockets; all othe
 import csv
 import os
 import random
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,6 +171,20 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_tiny_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The architecture and tokenizer of `tiny_encoder` with weights of its own."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("other-encoder")
+    shutil.copytree(tiny_encoder, folder, dirs_exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        BertModel(BertConfig.from_pretrained(tiny_encoder)).save_pretrained(folder)
     return folder
 
 

@@ -64,6 +64,8 @@ class StudentFamily(_Frozen):
     about: str
     seen_by_generator: bool
     """Whether the recipe of a run chose rows by the very features this student reads, as far as it is known here."""
+    stands_on: str | None = None
+    """The model whose embeddings it reads, as a claim would name it; None: it reads words."""
 
 
 class Generational(_Frozen):

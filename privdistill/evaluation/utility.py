@@ -6,20 +6,21 @@ is computed on private records without noise: internal, never part of a bundle. 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
 
 from privdistill.config import RunConfig
-from privdistill.errors import AssetError, UsageError
+from privdistill.errors import UsageError
 from privdistill.evaluation.fluency import perplexity
 from privdistill.evaluation.generations import Generation, Generations, Labelled
 from privdistill.evaluation.references import break_even, real_references, zero_shot
 from privdistill.evaluation.schema import Cost, Evaluation, StudentFamily, Taught
-from privdistill.evaluation.students import STUDENTS, Student
+from privdistill.evaluation.students import OTHER, STUDENTS, Student
 from privdistill.evaluation.students.seen import seen_students
+from privdistill.evaluation.students.spaces import Space, open_spaces, same_encoder
 from privdistill.evaluation.subsets import Sample
 from privdistill.evaluation.texts import Judge, closeness, variety
 from privdistill.evaluation.trials import ALL_REAL, Bench, Trial
@@ -34,8 +35,6 @@ _PACED = 500
 _SEED = 0
 """Of subsets, students and bootstrap draws: an evaluation repeats. Noise has no seed."""
 
-Embed = Callable[[Sequence[str]], np.ndarray]
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -46,12 +45,14 @@ class Wanted:
         zero_shot: whether to write as many rows from prompts alone, and train on them as well.
         judge: a causal language model for perplexity (`embedded`, an id or a path), or None.
         group_column: column of the test file whose values make groups, or None.
+        student_encoder: another sentence encoder for one more student (`embedded`, an id or a path), or None.
     """
 
     students: tuple[str, ...] = tuple(STUDENTS)
     zero_shot: bool = False
     judge: str | None = None
     group_column: str | None = None
+    student_encoder: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not there."""
@@ -80,16 +81,27 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
     runs, config, real = generations.runs, generations.config, generations.real
     rng = np.random.default_rng(_SEED)
     notes = _left_out(generations, test, wanted)
-    embed = _embedders(config, wanted, notes, progress)
+    spaces = open_spaces(
+        config.synthesis,
+        config.performance,
+        static="static" in wanted.students,
+        other=wanted.student_encoder,
+        notes=notes,
+        progress=progress,
+    )
 
     def sample(texts: Sequence[str], labels: Sequence[str] | None) -> Sample:
-        return Sample(tuple(texts), tuple(labels or [""] * len(texts)), {name: e(texts) for name, e in embed.items()})
+        embedded = {name: space.embed(texts) for name, space in spaces.items()}
+        return Sample(tuple(texts), tuple(labels or [""] * len(texts)), embedded)
 
-    pace = _pace(embed, test.texts)
+    pace = _pace(spaces, test.texts)
     tested = sample(test.texts, test.labels)
+    same = same_encoder(spaces, tested.spaces)
+    if same:
+        notes.append("a student on another encoder: the one that was named is the run's own; name another")
     made = [sample(one.texts, one.labels) for one in runs]
     known = None if real is None else sample(real.texts, real.labels)
-    seen = seen_students((one.facts.recipe for one in runs), config.synthesis)
+    seen = seen_students((one.facts.recipe for one in runs), config.synthesis, same_encoder=same)
     trials: list[Trial] = []
     bench: Bench | None = None
     taught: Taught | None = None
@@ -99,7 +111,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         notes.append("utility: the run was told of no label column")
     else:
         classes = config.source.labels or tuple(sorted({label for one in made for label in one.labels}))
-        bench = Bench(_families(config, wanted, embed, progress), classes, tested, rng)
+        bench = Bench(_families(config, wanted, spaces, progress), classes, tested, rng)
         trials.append(bench.trial("synthetic", "synthetic", made, progress))
         if wanted.zero_shot:
             written = _prompted(config, classes, len(made[0]), rng, progress)
@@ -127,7 +139,7 @@ def measure(generations: Generations, test: Labelled, wanted: Wanted, progress: 
         test_dropped=test.dropped,
         test_outside_classes=bench.outside if bench else 0,
         majority=bench.majority(trials[0]) if bench else None,
-        students=tuple(_family(one, seen) for one in bench.students) if bench else (),
+        students=tuple(_family(one, seen, spaces) for one in bench.students) if bench else (),
         utility=tuple(bench.table(trials)) if bench else (),
         teacher=taught,
         per_class=tuple(bench.by_class(trials[0])) if bench else (),
@@ -154,54 +166,35 @@ def _left_out(generations: Generations, test: Labelled, wanted: Wanted) -> list[
                 "perplexity under a neural model: not asked for (--judge); the embedded one wrote the rows",
                 wanted.judge is None,
             ),
+            (
+                "a student on an encoder that is no part of the run: not asked for (--student-encoder); `static` "
+                "stands on the input table of the language model that wrote the rows",
+                wanted.student_encoder is None,
+            ),
             ("curve, gap, closeness and variety: of the first run only", len(generations.runs) > 1),
         )
         if holds
     ]
 
 
-def _embedders(config: RunConfig, wanted: Wanted, notes: list[str], progress: assets.AssetProgress) -> dict[str, Embed]:
-    """The spaces: the run's encoder always, static embeddings when their student is wanted and can be had."""
-    from privdistill.evaluation.students.static import StaticEncoder
-    from privdistill.models.encoder import SentenceEncoder
-    from privdistill.models.tokenizer import ModelTokenizer
-
-    encoder = SentenceEncoder(
-        assets.resolve(config.synthesis.encoder, "encoder", progress),
-        model_id="encoder",
-        dtype=config.performance.dtype,
-        max_tokens=config.synthesis.max_tokens,
-    )
-    found: dict[str, Embed] = {
-        "encoder": lambda texts: encoder.embed(texts, lambda done, total: progress("encoding", done, total))
-    }
-    if "static" in wanted.students:
-        folder = assets.resolve(config.synthesis.model, "language-model", progress)
-        try:
-            static = StaticEncoder.load(folder, ModelTokenizer(folder, model_id="language model"))
-        except AssetError as error:
-            notes.append(f"student static: {error}")
-        else:
-            found["static"] = static.embed
-    return found
-
-
-def _pace(spaces: dict[str, Embed], texts: Sequence[str]) -> dict[str, float]:
+def _pace(spaces: Mapping[str, Space], texts: Sequence[str]) -> dict[str, float]:
     """Seconds of embedding a text in each space, of up to 500 texts; what a first text waits for is not counted."""
     found = {}
-    for name, embed in spaces.items():
-        embed(texts[:1])
+    for name, space in spaces.items():
+        space.embed(texts[:1])
         start = time.perf_counter()
-        embed(texts[:_PACED])
+        space.embed(texts[:_PACED])
         found[name] = (time.perf_counter() - start) / len(texts[:_PACED])
     return found
 
 
 def _families(
-    config: RunConfig, wanted: Wanted, spaces: dict[str, Embed], progress: assets.AssetProgress
+    config: RunConfig, wanted: Wanted, spaces: Mapping[str, Space], progress: assets.AssetProgress
 ) -> list[Student]:
     found = [STUDENTS[name] for name in wanted.students if name in STUDENTS]
     found = [student for student in found if student.space is None or student.space in spaces]
+    if "other" in spaces:
+        found.append(OTHER)
     if "finetuned" in wanted.students:
         from privdistill.evaluation.students.networks import finetuned
 
@@ -209,8 +202,14 @@ def _families(
     return found
 
 
-def _family(student: Student, seen: frozenset[str]) -> StudentFamily:
-    return StudentFamily(name=student.name, about=student.about, seen_by_generator=student.name in seen)
+def _family(student: Student, seen: frozenset[str], spaces: Mapping[str, Space]) -> StudentFamily:
+    space = spaces.get("encoder" if student.name == "finetuned" else student.space or "")
+    return StudentFamily(
+        name=student.name,
+        about=student.about,
+        seen_by_generator=student.name in seen,
+        stands_on=None if space is None else space.stands_on,
+    )
 
 
 def _prompted(

@@ -12,7 +12,7 @@ from privdistill.features.encoded import TextEncoder
 from privdistill.models import assets
 from privdistill.models.interface import TunableModel
 
-__all__ = ["Located", "Models", "load_located", "load_models"]
+__all__ = ["Located", "Models", "load_located", "load_models", "model_name"]
 
 _ROUNDED = ", linear maps rounded to 8 bits"
 """Follows the name of a model in the claim: what computes is another function than the file that the digest is of."""
@@ -57,7 +57,8 @@ def load_models(synthesis: Synthesis, performance: Performance, progress: assets
     """
     encoder_path = assets.resolve(synthesis.encoder, "encoder", progress)
     model_path = assets.resolve(synthesis.model, "language-model", progress)
-    encoder_id, model_id = _name(synthesis.encoder, encoder_path), _name(synthesis.model, model_path)
+    encoder_id = model_name(synthesis.encoder, encoder_path)
+    model_id = model_name(synthesis.model, model_path)
     if synthesis.base_weights == "8-bit":
         model_id += _ROUNDED
     located = Located(
@@ -101,8 +102,8 @@ def load_located(located: Located, performance: Performance) -> tuple[TextEncode
     return TextEncoder(sentences, tokenizer, located.max_tokens), language_model
 
 
-def _name(spec: str, path: Path) -> str:
-    """What the claim prints: never a local path."""
+def model_name(spec: str, path: Path) -> str:
+    """What the claim prints of a model that was asked for as `spec` and lies at `path`: never a local path."""
     if spec == "embedded":
         return f"embedded:{path.name}"
     return path.name if Path(spec).expanduser().exists() else spec

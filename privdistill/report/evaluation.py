@@ -72,7 +72,9 @@ def _utility(found: Evaluation) -> Iterator[str]:
     yield "  * non-private reference: real records, published by nobody"
     for student in found.students:
         seen = "; rows were chosen by what it reads: an upper view" if student.seen_by_generator else ""
-        yield from wrap(f"{student.name}: {student.about}{seen}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        on = f"; stands on {plain(student.stands_on)}" if student.stands_on else ""
+        told = f"{student.name}: {student.about}{on}{seen}"
+        yield from wrap(told, _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _beside(found: Evaluation, names: Sequence[str], field: str) -> Iterator[str]:

@@ -358,8 +358,8 @@ def test_a_claim_that_differs_from_the_ledger_is_denied(recipe, config, ledger, 
 def test_a_model_name_in_the_claim_is_never_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     folder.mkdir()
-    assert loading._name(str(folder), folder) == "my-model"
-    assert loading._name("org/model", tmp_path / "snapshot") == "org/model"
+    assert loading.model_name(str(folder), folder) == "my-model"
+    assert loading.model_name("org/model", tmp_path / "snapshot") == "org/model"
 
 
 def test_any_script_and_nul_bytes_pass_through_unharmed(recipe, config, ledger, tmp_path: Path) -> None:

@@ -122,6 +122,13 @@ def evaluate(
             help="Some of words, encoder, static, transformer, finetuned (default: all but the last, which is slow).",
         ),
     ] = None,
+    student_encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="embedded|ID|PATH",
+            help="Also train a student on this sentence encoder; best one that the run did not use.",
+        ),
+    ] = None,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Also write as many rows from prompts alone: epsilon 0, takes minutes.")
     ] = False,
@@ -148,7 +155,9 @@ def evaluate(
     from privdistill.report import render_evaluation
 
     named = {"students": tuple(name.strip() for name in students.split(","))} if students is not None else {}
-    wanted = Wanted(**named, zero_shot=zero_shot, judge=judge, group_column=group_column)
+    wanted = Wanted(
+        **named, zero_shot=zero_shot, judge=judge, group_column=group_column, student_encoder=student_encoder
+    )
     with progress_bars(quiet=quiet) as bars:
         found = pipeline.evaluate(runs, test, wanted=wanted, progress=bars)
     if json:

@@ -1,4 +1,4 @@
-"""The families of students: linear on words, on the run's encoder, on static embeddings; a transformer from nothing.
+"""The families of students: linear on words, on an encoder, on static embeddings; a transformer from nothing.
 
 Different on purpose: a corpus that only pleases the encoder it was selected with is found out. It does not know which
 corpus is synthetic.
@@ -18,7 +18,7 @@ from privdistill.evaluation.students.student import Student
 from privdistill.evaluation.subsets import Sample
 from privdistill.features.words import TERM
 
-__all__ = ["STUDENTS", "Scores", "majority_score", "train_and_test"]
+__all__ = ["OTHER", "STUDENTS", "Scores", "majority_score", "train_and_test"]
 
 Embeddings = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -155,3 +155,12 @@ STUDENTS: Mapping[str, Student] = {
     )
 }
 """The families that need nothing but the run's own models; `networks.finetuned` makes one more."""
+
+OTHER = Student(
+    "other",
+    "an encoder named for this evaluation, logistic regression",
+    "other",
+    _linear_on_points,
+    partial(_loaded, _linear_on_points, "other"),
+)
+"""Needs an encoder that the run does not name."""

@@ -13,7 +13,7 @@ __all__ = ["SEEN", "seen_students"]
 
 _POINTS = frozenset({"encoder", "finetuned"})
 _BOTH = _POINTS | {"words"}
-_ALL = _BOTH | {"static", "transformer"}
+_ALL = _BOTH | {"static", "transformer", "other"}
 
 SEEN: Mapping[str, frozenset[str]] = {
     "distribution": _BOTH,
@@ -29,11 +29,17 @@ _DIVIDES = frozenset({"distribution", "finetune", "gradient", "metamodel", "traj
 """Recipes that try out class shares on students of words and of embeddings (`synthesis.selection.rehearsal`)."""
 
 
-def seen_students(recipes: Iterable[str], synthesis: Synthesis) -> frozenset[str]:
-    """Students that one of the recipes may have pleased on purpose, in runs with these settings."""
+def seen_students(recipes: Iterable[str], synthesis: Synthesis, *, same_encoder: bool = False) -> frozenset[str]:
+    """Students that one of the recipes may have pleased on purpose, in runs with these settings.
+
+    Args:
+        recipes: of the runs.
+        synthesis: their settings.
+        same_encoder: whether the encoder that student `other` stands on is the runs' own.
+    """
     found: frozenset[str] = frozenset()
     for recipe in recipes:
         found |= SEEN.get(recipe, _ALL)
         if recipe in _DIVIDES and synthesis.class_shares == "tempered":
             found |= _BOTH
-    return found
+    return found | {"other"} if same_encoder and "encoder" in found else found

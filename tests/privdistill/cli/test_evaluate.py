@@ -61,6 +61,32 @@ def test_a_run_is_evaluated_from_files_to_report(cli: Callable, run: Path, toy_c
     assert not [sentence for sentence, _ in corpus if sentence in refused.err]
 
 
+def test_another_encoder_gives_one_more_student(
+    cli: Callable, run: Path, tmp_path: Path, tiny_language_model: Path, other_tiny_encoder: Path, tiny_encoder: Path
+) -> None:
+    test = file_of(tmp_path / "test.csv", toy_rows(60, seed=50))
+    asked = ("evaluate", run, "--test", test, "--students", "encoder,static", "--quiet")
+    found = json.loads(cli(*asked, "--student-encoder", other_tiny_encoder, "--json").out)
+    assert {one["name"]: one["stands_on"] for one in found["students"]} == {
+        "encoder": tiny_encoder.name,
+        "static": f"the input table of {tiny_language_model.name}, which wrote the rows",
+        "other": other_tiny_encoder.name,
+    }
+    assert {one["space"] for one in found["closeness"]} == {"encoder", "static", "other"}
+    assert "other" in {one["student"] for one in found["utility"] if one["trained_on"] == "synthetic"}
+
+    text = " ".join(cli(*asked).out.split())
+    assert f"stands on the input table of {tiny_language_model.name}, which wrote the rows" in text
+    assert "not asked for (--student-encoder)" in text
+
+    same = cli(*asked, "--student-encoder", tiny_encoder)
+    assert "the one that was named is the run's own; name another" in " ".join(same.out.split())
+
+    missing = cli(*asked, "--student-encoder", tmp_path / "nowhere")
+    assert missing.code == 2
+    assert "no model at" in missing.err
+
+
 def test_what_a_test_file_lacks_is_said_in_the_words_of_evaluate(cli: Callable, run: Path, tmp_path: Path) -> None:
     test = file_of(tmp_path / "test.csv", toy_rows(20, seed=50), ("text", "verdict", "city"))
     for options, column in (((), "label"), (("--group-column", "store"), "store")):

@@ -1,11 +1,14 @@
 """A whole evaluation on planted data: what is learnt, what is held beside it, and what is said not to be measured."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from privdistill.errors import UsageError
+from privdistill.evaluation import utility
+from privdistill.evaluation.generations import Generations
 from privdistill.evaluation.references import break_even, zero_shot
 from privdistill.evaluation.schema import Evaluation, Trained
 from privdistill.evaluation.subsets import SELECTIONS
@@ -16,7 +19,7 @@ from privdistill.mechanisms.release import MomentBlock
 from privdistill.synthesis.teacher import Teacher
 from tests.conftest import toy_rows
 from tests.privdistill.evaluation.conftest import CONFIG, UNLABELLED, generation, labelled, planted, quiet
-from tests.privdistill.mechanisms.conftest import VOCABULARY, WIDTH, ToyTokens
+from tests.privdistill.mechanisms.conftest import VOCABULARY, WIDTH, ToySentences, ToyTokens
 
 LINEAR = Wanted(students=("words", "encoder", "static"))
 
@@ -181,6 +184,51 @@ def test_the_commonest_label_is_one_that_the_run_has() -> None:
     assert found.majority is not None
     assert found.majority.value == pytest.approx((test.labels or ()).count("bad") / 60)
     assert cell(found, "synthetic").rows == 50, "what was trained on is counted, not what was there"
+
+
+def by_recipe(recipe: str) -> Generations:
+    made = planted(1)
+    (run,) = made.runs
+    return dataclasses.replace(
+        made, runs=(dataclasses.replace(run, facts=run.facts.model_copy(update={"recipe": recipe})),)
+    )
+
+
+@pytest.mark.parametrize(("named", "turned"), [("another", True), ("a copy", False)])
+def test_a_student_on_another_encoder_is_unseen_unless_it_answers_as_the_one_of_the_run(
+    monkeypatch: pytest.MonkeyPatch, named: str, turned: bool
+) -> None:
+    class Turned(ToySentences):
+        def embed(self, texts, progress=None):
+            return super().embed(texts, progress)[:, ::-1].copy()
+
+    made = by_recipe("gradient")
+    monkeypatch.setattr(utility.assets, "resolve", lambda spec, *args: Path(spec))
+    monkeypatch.setattr(
+        "privdistill.models.encoder.SentenceEncoder",
+        lambda folder, **kwargs: Turned() if turned and folder == Path(named) else ToySentences(),
+    )
+    wanted = Wanted(students=("words", "encoder"), student_encoder=named)
+    found = measure(made, labelled(60, 50), wanted, quiet)
+    families = {one.name: one for one in found.students}
+    assert list(families) == ["words", "encoder", "other"]
+    assert families["other"].stands_on == named
+    assert families["words"].stands_on is None
+    assert families["encoder"].seen_by_generator
+    assert families["other"].seen_by_generator is not turned
+    assert {one.seen_by_generator for one in found.closeness if one.space == "other"} == {not turned}
+    assert cell(found, "synthetic", "other").accuracy.n == 60
+    assert {one.student for one in found.cost} == set(families)
+    assert any("the run's own; name another" in sentence for sentence in found.not_measured) is not turned
+    assert not any("not asked for (--student-encoder)" in sentence for sentence in found.not_measured)
+    assert Evaluation.model_validate_json(found.model_dump_json(by_alias=True)) == found
+
+
+def test_without_another_encoder_the_report_says_what_the_unseen_student_stands_on() -> None:
+    found = measure(planted(1, real=False), labelled(60, 50), Wanted(students=("words", "encoder")), quiet)
+    assert "other" not in {one.name for one in found.students}
+    (said,) = (one for one in found.not_measured if "--student-encoder" in one)
+    assert "input table of the language model that wrote the rows" in said
 
 
 def test_prompts_alone_are_trained_on_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

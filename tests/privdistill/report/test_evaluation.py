@@ -131,6 +131,14 @@ def test_numbers_references_and_omissions_are_there() -> None:
     assert "left out" not in render_evaluation(evaluation(test_dropped=0))
 
 
+def test_what_a_student_stands_on_is_printed_and_stays_text() -> None:
+    words, static = evaluation().students[0], evaluation().students[2]
+    named = static.model_copy(update={"stands_on": f"org/model{HOSTILE}"})
+    text = render_evaluation(evaluation(students=(words, named)))
+    assert "words: what it is\n" in text
+    assert "static: what it is; stands on org/model\\x1b[2J" in text
+
+
 def test_an_interval_with_an_end_at_the_value_is_not_halved() -> None:
     perfect = Estimate(value=1.0, low=0.98, high=1.0, n=200, method="Wilson 95 %, test records")
     assert "1.000 ±.020" in render_evaluation(evaluation(majority=perfect))
