@@ -1,6 +1,6 @@
 """The first arrow: from a configuration to a plan, before a private record is read or anything is spent.
 
-A plan is a function of declared numbers and, for time and memory, of the machine. It does not know the
+A plan is a function of declared numbers and, for `auto`, time and memory, of the machine. It does not know the
 corpus, the ledger or the models.
 """
 
@@ -220,7 +220,7 @@ def make_plan(config: RunConfig) -> Plan:
         machine = replace(machine, cores=min(machine.cores, config.performance.threads))
     name, why = synthesis.recipe, tuple[str, ...]()
     if name == "auto":
-        name, why = choose(task, mu_for(_epsilon(config), privacy.delta))
+        name, why = choose(task, mu_for(_epsilon(config), privacy.delta), machine)
     recipe = find_recipe(name)
     ignored = unheeded(config, name, recipe)
     planned = recipe.mechanisms(task)

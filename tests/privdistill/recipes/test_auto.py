@@ -29,7 +29,7 @@ def task(size: int | None, epsilon: float, classes: int, rows: int) -> Task:
 def test_only_what_is_proven_is_chosen_and_always_with_a_reason(
     size: int | None, epsilon: float, classes: int, rows: int
 ) -> None:
-    name, why = choose(task(size, epsilon, classes, rows), 0.8)
+    name, why = choose(task(size, epsilon, classes, rows), 0.8, Machine(2, False))
     assert name in PROVEN
     assert why
     assert all(reason.strip() for reason in why)
@@ -37,13 +37,13 @@ def test_only_what_is_proven_is_chosen_and_always_with_a_reason(
 
 def test_the_rule_says_what_might_fit_and_takes_it_once_it_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     large = task(10**7, 8.0, 2, 100)
-    name, why = choose(large, 1.5)
+    name, why = choose(large, 1.5, Machine(2000, False))
     assert name == "distribution"
     assert [reason.split()[0] for reason in why[1:]] == ["finetune", "evolution"]
     monkeypatch.setattr(auto, "PROVEN", frozenset({"distribution", "evolution"}))
-    assert choose(large, 1.5)[0] == "evolution"
-    assert choose(task(500, 8.0, 2, 100), 1.5)[0] == "distribution"
-    assert len(choose(task(500, 8.0, 2, 100), 1.5)[1]) == 1
+    assert choose(large, 1.5, Machine(2, False))[0] == "evolution"
+    assert choose(task(500, 8.0, 2, 100), 1.5, Machine(2, False))[0] == "distribution"
+    assert len(choose(task(500, 8.0, 2, 100), 1.5, Machine(2, False))[1]) == 1
 
 
 @pytest.mark.parametrize("recipe", ["auto", "distribution", "finetune"])
@@ -54,12 +54,19 @@ def test_an_accelerator_counts_only_where_the_run_may_use_it(recipe: str, monkey
     plan = make_plan(plain)
     assert not plan.machine.accelerator
     assert "accelerator" not in "\n".join(plan.lines())
-    assert not any(reason.startswith("finetune") for reason in plan.why)
     if recipe == "finetune":  # which is refused on more than the processor
         return
     spread = make_plan(plain.model_copy(update={"performance": Performance(device_map="auto")}))
     assert "on 2 cores; with the accelerator that is there it was not timed" in "\n".join(spread.lines())
     assert spread.why == plan.why
+
+
+def test_a_generator_is_worth_a_thought_where_the_machine_trains_it_within_an_hour() -> None:
+    asked = task(40_000, 8.0, 2, 100)
+    reasons = [" ".join(choose(asked, 1.5, Machine(cores, True))[1]) for cores in (1, 2, 16)]
+    assert "finetune" not in reasons[0]
+    assert "finetune might fit (40000 declared records at epsilon 8 can teach a generator in about" in reasons[2]
+    assert "finetune" not in " ".join(choose(task(40_000, 1.0, 2, 100), 1.5, Machine(16, True))[1])
 
 
 def test_what_is_proven_exists() -> None:
