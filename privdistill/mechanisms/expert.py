@@ -3,6 +3,9 @@
 The features are those of the statistic (`features.blocks.project`), the engine is `mechanisms.dpsgd`. Releasing all
 iterates costs nothing beyond the last one: the accountant counts every step as seen.
 
+Every pass has `ROWS` rows that begin at whole cache lines: the product with the head adds up in another order for
+another number of rows, or for a row that begins elsewhere, and a record's gradient would depend on its batch mates.
+
 It does not know epsilon, delta or who asked.
 """
 
@@ -18,7 +21,11 @@ from privdistill.features.encoded import Encoded
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
 from privdistill.mechanisms.release import ExpertRequest, FloatArray, IntArray, MechanismRecord, PrivateUnits, Release
 
-__all__ = ["head_loss", "make_head", "release_expert"]
+__all__ = ["ROWS", "head_loss", "make_head", "release_expert"]
+
+ROWS = 256
+_LINE = 8
+"""Doubles of a cache line."""
 
 
 def make_head(start: FloatArray) -> torch.nn.Linear:
@@ -34,7 +41,10 @@ def make_head(start: FloatArray) -> torch.nn.Linear:
 def head_loss(
     units: PrivateUnits, encoded: Encoded, request: ExpertRequest
 ) -> Callable[[torch.nn.Module, IntArray], torch.Tensor]:
-    """Cross-entropy of each record by itself; a record without a class has loss 0, hence gradient 0."""
+    """Cross-entropy of each record by itself; a record without a class has loss 0, hence gradient 0.
+
+    Batches are filled up to `ROWS` rows; one unit of more records has a pass of its own.
+    """
     found = units.labels if units.labels is not None else [None] * len(units.texts)
     classes = [class_of(request.classes, label, one) for label, one in zip(found, encoded.embeddings, strict=True)]
     rows = [project(one, request.centre, request.basis, request.feature_clip) for one in encoded.embeddings]
@@ -43,9 +53,11 @@ def head_loss(
 
     def loss(head: torch.nn.Module, records: IntArray) -> torch.Tensor:
         where = torch.from_numpy(records)
-        return torch.nn.functional.cross_entropy(
-            head(features[where]), targets[where], ignore_index=-1, reduction="none"
-        )
+        columns = features.shape[1]
+        batch = features.new_zeros((max(ROWS, len(where)), -(-columns // _LINE) * _LINE))[:, :columns]  # (ROWS, d)
+        batch[: len(where)] = features[where]
+        logits = head(batch)[: len(where)]
+        return torch.nn.functional.cross_entropy(logits, targets[where], ignore_index=-1, reduction="none")
 
     return loss
 
@@ -79,6 +91,7 @@ def release_expert(
         steps=sampling.steps,
         max_grad_norm=request.max_grad_norm,
         expected_batch_size=max(1.0, sampling.sample_rate * request.expected_units),
+        records_per_pass=ROWS,
     )
     spans = units.spans()
     if any(high - low > units.contribution_bound for low, high in spans):

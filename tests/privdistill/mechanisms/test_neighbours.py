@@ -106,7 +106,8 @@ def expert_sum(rule: ClassRule, scale: float, feature_clip: float = 1.0) -> Clea
 
     def clean(people: People) -> np.ndarray:
         units, encoded = corpus(people)
-        return flat(clip_and_sum(make_head(start), expert.head_loss(units, encoded, request), units.spans(), BOUND))
+        loss = expert.head_loss(units, encoded, request)
+        return flat(clip_and_sum(make_head(start), loss, units.spans(), BOUND, expert.ROWS))
 
     return clean
 
