@@ -59,6 +59,10 @@ class TunableModel(GenerativeModel, Protocol):
     def network(self) -> Any:
         """The transformers model."""
 
+    @property
+    def positions(self) -> int | None:
+        """Most tokens of a prompt and what follows it together; None where the model does not say."""
+
     def token_ids(self, text: str) -> list[int]:
         """Token ids of a prompt, as `sample` reads it."""
 

@@ -107,6 +107,12 @@ class LanguageModel:
             raise ConfigError("the language model is spread over devices; what looks inside it needs --device-map cpu")
         return self._model
 
+    @property
+    def positions(self) -> int | None:
+        """Most tokens of a prompt and what follows it together; None where the model does not say."""
+        found = getattr(self._model.config, "max_position_embeddings", None)
+        return None if found is None else int(found)
+
     def token_ids(self, text: str) -> list[int]:
         """Token ids of a prompt, as `sample` reads it."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

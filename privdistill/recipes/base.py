@@ -185,6 +185,11 @@ class Context:
     progress: Progress
     located: Located | None = None
 
+    @property
+    def labels_released(self) -> bool:
+        """Whether the label list was measured first; nobody declared then how long its names are."""
+        return "labels" in self.noise_multipliers
+
 
 RecipeRun = Generator[MechanismRequest, Release, Rows]
 

@@ -35,7 +35,7 @@ from privdistill.synthesis.clusters import cluster_rule
 from privdistill.synthesis.measurement import PublicMap, make_public_map, record_sensitivity
 from privdistill.synthesis.panel import Panel, fit_panel
 from privdistill.synthesis.pool import Draft, public_pool
-from privdistill.synthesis.prompts import label_words
+from privdistill.synthesis.prompts import item_prompts, label_words
 from privdistill.synthesis.selection import Candidates, select
 from privdistill.synthesis.selection.rehearsal import divided_rows
 from privdistill.synthesis.teacher import Teacher, fit_teacher
@@ -70,6 +70,8 @@ _POOL_FACTOR, _MORE_TEXTS = 6.0, 12_000
 those cost a quarter of an hour of two cores at most."""
 _PUBLIC_TEXTS = (384, 768)
 _PUBLIC_TOKENS = 48
+_PADDING = 15
+"""The most that training adds to a prompt and a text by padding each to a multiple of eight tokens."""
 _CLUSTERS = 8
 _NOISE_FLOOR = 5.0
 """A class is told apart from nothing when its count stands so many noise deviations above zero."""
@@ -243,6 +245,8 @@ def make_ground(context: Context) -> Ground:
     task = context.task
     labels = task.labels if task.labelled and task.labels else None
     words: list[str | None] = label_words(labels, task.label_descriptions, task.other) if labels else [None]
+    if context.labels_released:
+        words = [_with_room(context, word) for word in words]
     public = public_pool(
         context.language_model,
         task.describe,
@@ -266,6 +270,22 @@ def make_ground(context: Context) -> Ground:
         raise MechanismError("the statistic was planned without noise; nothing is asked for")
     map_ = make_public_map(encoded, context.encoder.vocabulary_size, noise)
     return Ground(rule, words, public, encoded, map_)
+
+
+def _with_room(context: Context, word: str | None) -> str | None:
+    """The words of a released label that leave the model room for a text: the list is paid for, so none is refused.
+
+    What a prompt without it takes is looked at before anything is charged; both limits are public.
+    """
+    task, model = context.task, context.language_model
+    if model.positions is None:
+        return word
+    room = model.positions - max(context.encoder.max_tokens, _PUBLIC_TOKENS) - _PADDING
+    while word is not None:
+        if max(len(model.token_ids(prompt)) for prompt in item_prompts(task.describe, word, task.fields)) <= room:
+            break
+        word = word.rpartition(" ")[0] or None
+    return word
 
 
 def match(

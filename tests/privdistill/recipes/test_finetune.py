@@ -10,7 +10,9 @@ from privdistill import pipeline
 from privdistill.accounting.ledger import Ledger
 from privdistill.candidate import read_claim
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
-from privdistill.errors import ConfigError
+from privdistill.errors import ConfigError, PrivacyError
+from privdistill.features.encoded import TextEncoder
+from privdistill.mechanisms.finetuning import require_trainable
 from privdistill.mechanisms.release import FinetuneRequest, Release, StatisticRequest
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.loading import Models
@@ -24,6 +26,7 @@ from privdistill.synthesis.pool import Draft
 from privdistill.synthesis.selection import Candidates
 from privdistill.synthesis.waves import Waves
 from tests.conftest import toy_rows
+from tests.privdistill.planted import RECORD
 from tests.privdistill.recipes.conftest import PERFORMANCE, Bench
 
 
@@ -183,8 +186,6 @@ def test_the_plan_says_what_is_known_of_options_of_time_and_memory() -> None:
 
 def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench: Bench) -> None:
     """The recipe holds the noised counts when it asks; they decide the expected batch, and no token."""
-    from tests.privdistill.planted import RECORD
-
     task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, vocabulary_shortlist=50, recompute=True)
     rng = np.random.default_rng(0)
     context = Context(task, {STATISTIC: 1.0}, bench.encoder, bench.model, PERFORMANCE, rng, lambda *_: None)
@@ -207,9 +208,37 @@ def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench
     assert asked.learning_rate < first.learning_rate, "whole weights move at once, a low-rank product by one factor"
 
 
-def test_people_are_counted_by_their_own_noised_count() -> None:
-    from tests.privdistill.planted import RECORD
+@pytest.mark.parametrize("max_tokens", [376, 430, 487])
+def test_a_released_label_is_cut_where_a_declared_one_is_refused(bench: Bench, max_tokens: int) -> None:
+    """Before: it was refused as well, after the list and the statistic were paid for."""
+    long, short = "extraordinarily long-winded about itself " * 4, "good"
+    encoder = TextEncoder(bench.encoder.sentences, bench.encoder.tokenizer, max_tokens)
+    models = Models(encoder, bench.model, ())
+    task = Task(True, None, None, {}, "remarks", 12, 100, 8.0, 1e-6)
+    known = replace(task, labels=(long, short))
+    (declared,), (foreseen,) = (FinetuneRecipe().foreseen(one, models) for one in (known, task))
+    require_trainable(foreseen, bench.model, 1)
+    with pytest.raises(PrivacyError, match="lower --max-tokens"):
+        require_trainable(declared, bench.model, 1)
+    plan = make_plan(
+        RunConfig(
+            source=Source(path="nowhere", label_column="label", size=400),
+            privacy=Privacy(epsilon=8.0),
+            synthesis=Synthesis(recipe="finetune", rows=12),
+        )
+    )
+    noise = {one.name: one.noise_multiplier for one in plan.mechanisms}
+    context = Context(known, noise, encoder, bench.model, PERFORMANCE, np.random.default_rng(0), lambda *_: None)
+    ground = make_ground(context)
+    whole, said = long.replace("-", " ").split(), (ground.words[0] or "").split()
+    assert said == whole[: len(said)]
+    assert len(said) < len(whole)
+    assert bool(said) == (ground.words[1] == "good") == (max_tokens < 487), "no more is cut than has to be"
+    asked = finetune.request_for(context, ground, Release({"count": np.array([30.0, 50.0])}, {}, RECORD, (long, short)))
+    require_trainable(asked, bench.model, 1)
 
+
+def test_people_are_counted_by_their_own_noised_count() -> None:
     counts = {"count": np.array([30.0, 50.0])}
     assert finetune._noised_units(Release(counts, {}, RECORD, ("a", "b"))) == 80
     assert finetune._noised_units(Release(counts | {"units": np.array([20.0])}, {}, RECORD, ("a", "b"))) == 20
