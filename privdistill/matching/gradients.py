@@ -6,7 +6,7 @@ uses for text). Candidates are taken greedily by the cosine of what was taken so
 of a Frank-Wolfe solution; the one that comes closer is kept. It does not know texts, nor how the target was released.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -100,15 +100,26 @@ def greedy_cosine(
     target: FloatArray,
     count: int,
     *,
+    start: Sequence[int] = (),
     accept: Callable[[int], bool] = lambda _: True,
 ) -> list[int]:
-    """Indices of at most `count` candidates (n, D); each step takes the one that brings the sum's cosine highest."""
+    """Indices of at most `count` candidates (n, D); each step takes the one that brings the sum's cosine highest.
+
+    Args:
+        gradients: of the candidates.
+        target: (D,) where their sum should point.
+        count: how many to take, those of `start` included.
+        start: candidates that are taken already.
+        accept: asked once for each candidate about to be taken; a refused one is never asked again.
+    """
     norms = np.einsum("ij,ij->i", gradients, gradients)  # (n,)
     towards = gradients @ target  # (n,)
-    overlap = np.zeros(len(gradients))  # (n,) with what was taken
-    length, along = 0.0, 0.0
+    taken = list(start)
+    total = gradients[taken].sum(axis=0)  # (D,)
+    overlap = gradients @ total  # (n,) with what was taken
+    length, along = float(total @ total), float(total @ target)
     alive = np.ones(len(gradients), dtype=bool)
-    taken: list[int] = []
+    alive[taken] = False
     while len(taken) < count and alive.any():
         longer = np.maximum(length + 2 * overlap + norms, 1e-300)  # squared norm of the sum with each candidate
         best = int(np.argmax(np.where(alive, (along + towards) / np.sqrt(longer), -np.inf)))

@@ -51,7 +51,7 @@ from privdistill.synthesis.selection import Candidates, filled
 from privdistill.synthesis.teacher import projected
 from privdistill.synthesis.waves import Waves
 
-__all__ = ["GradientRecipe", "aligned", "head_gradients"]
+__all__ = ["GradientRecipe", "aligned", "closer", "head_gradients"]
 
 _WEIGHT = 1.5
 """Scale times norm bound of the gradient block: it weighs as much as the moments."""
@@ -112,7 +112,11 @@ def aligned(candidates: Candidates, measured: Measured) -> Choice:
     chosen = [int(goal.members[i]) for goal in goals for i in goal.chosen]
     labels = [goal.k for goal in goals for _ in goal.chosen]
     rows, owners = filled(candidates, measured.wanted, chosen, labels, seen)
-    return Choice(rows, owners, facts={"gradient_cosine": {name: round(value, 4) for name, value in reached.items()}})
+    facts = {
+        "gradient_cosine": {name: round(value, 4) for name, value in reached.items()},
+        "gradient_matcher": {measured.target.names[one.k]: one.matcher for one in goals},
+    }
+    return Choice(rows, owners, facts=facts)
 
 
 def refined(
@@ -152,9 +156,10 @@ def goals_of(
         # Refined candidates must not move the goal posts: the prior is the mean of those that were sampled.
         prior = gradients[members < measured.sampled] if (members < measured.sampled).any() else gradients
         target = shrunk(noised, prior.mean(axis=0), float(noise / counts[k]))
-        chosen, seen = _closer(gradients, target, quota, [candidates.texts[int(i)] for i in members], seen)
+        texts = [candidates.texts[int(i)] for i in members]
+        chosen, matcher, seen = closer(gradients, target, quota, texts, seen)
         prompt = item_prompts(describe, words[k] if len(words) > k else None, fields)[0]
-        goals.append(Goal(k, prompt, members, gradients, target, chosen, quota))
+        goals.append(Goal(k, prompt, members, gradients, target, chosen, quota, matcher))
     return goals, seen
 
 
@@ -163,18 +168,25 @@ def gradient_block(measured: Measured) -> HeadGradientBlock:
     return next(block for block in measured.more if isinstance(block, HeadGradientBlock))
 
 
-def _closer(
-    gradients: FloatArray, target: FloatArray, quota: int, texts: list[str], seen: NearDuplicates
-) -> tuple[list[int], NearDuplicates]:
+def closer(
+    gradients: FloatArray, target: FloatArray, quota: int, texts: Sequence[str], seen: NearDuplicates
+) -> tuple[list[int], str, NearDuplicates]:
     """The greedy or the Frank-Wolfe rows of one class, whichever comes closer to the target; near-duplicates left out.
 
+    A Frank-Wolfe solution with fewer rows of positive weight than the quota is filled up greedily. It is taken only
+    where it has as many rows as the greedy choice and a higher cosine, so the choice is never worse than the greedy
+    one.
+
     Returns:
-        The rows, and `seen` with them.
+        The rows, which of the two found them, and `seen` with them.
     """
     greedy, heavy = deepcopy(seen), deepcopy(seen)
     first = greedy_cosine(gradients, target, quota, accept=lambda i: greedy.add(texts[i]))
     weights = frank_wolfe(gradients, target, _STEPS_PER_ROW * quota)
-    second = heaviest(weights, quota, accept=lambda i: heavy.add(texts[i]))
-    if len(second) == len(first) and cosine(gradients[second], target) > cosine(gradients[first], target):
-        return second, heavy
-    return first, greedy
+    support = heaviest(weights, quota, accept=lambda i: heavy.add(texts[i]))
+    second = greedy_cosine(gradients, target, quota, start=support, accept=lambda i: heavy.add(texts[i]))
+    # Sorted, so that the same rows in another order do not differ by rounding.
+    reached = [cosine(gradients[sorted(rows)], target) for rows in (first, second)]
+    if len(second) == len(first) and reached[1] > reached[0]:
+        return second, "frank-wolfe", heavy
+    return first, "greedy", greedy

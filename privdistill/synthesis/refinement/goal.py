@@ -28,6 +28,7 @@ class Goal:
         target: (F,) noised and shrunk.
         chosen: which members (positions, not indices) the matcher takes without refinement.
         quota: rows of the class.
+        matcher: which of the two found them, `greedy` or `frank-wolfe`.
     """
 
     k: int
@@ -37,3 +38,4 @@ class Goal:
     target: FloatArray
     chosen: Sequence[int]
     quota: int
+    matcher: str = "greedy"

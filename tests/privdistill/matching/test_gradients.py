@@ -81,6 +81,22 @@ def test_each_greedy_step_is_the_one_with_the_highest_cosine(seed: int) -> None:
     assert greedy_cosine(gradients, target, 6) == taken
 
 
+@given(st.integers(0, 1000), st.integers(0, 5))
+@settings(max_examples=20)
+def test_a_greedy_choice_goes_on_from_what_is_taken_already(seed: int, given_rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    gradients, target = rng.standard_normal((15, 6)), rng.standard_normal(6)
+    start = rng.permutation(15)[:given_rows].tolist()
+    taken = list(start)
+    while len(taken) < 7:
+        options = {i: cosine(gradients[[*taken, i]], target) for i in range(15) if i not in taken}
+        taken.append(max(options, key=options.__getitem__))
+    assert greedy_cosine(gradients, target, 7, start=start) == taken
+    assert greedy_cosine(gradients, target, given_rows, start=start) == start, "nothing is added beyond the count"
+    whole = greedy_cosine(gradients, target, 7)
+    assert greedy_cosine(gradients, target, 7, start=whole[:3]) == whole
+
+
 def test_frank_wolfe_converges_to_the_projection_and_stays_on_the_simplex() -> None:
     rng = np.random.default_rng(2)
     gradients = rng.standard_normal((30, 5))

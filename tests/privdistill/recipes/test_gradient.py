@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import ConfigError
+from privdistill.matching.gradients import cosine, frank_wolfe, greedy_cosine
 from privdistill.planning import make_plan
+from privdistill.recipes.gradient import closer
+from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.refinement import tokens, wave
 from tests.conftest import toy_rows
 
@@ -20,6 +25,62 @@ def test_gradients_at_public_checkpoints_are_measured_once_and_matched(bench) ->
     assert charged[0].dimension == asked[0].dimension
     assert set(rows.facts["gradient_cosine"]) <= {"bad", "good"}
     assert all(np.isfinite(value) for value in rows.facts["gradient_cosine"].values())
+    assert rows.facts["gradient_matcher"].keys() == rows.facts["gradient_cosine"].keys()
+    assert set(rows.facts["gradient_matcher"].values()) <= {"greedy", "frank-wolfe"}
+
+
+TARGET = np.array([1.0, 0.0])
+
+
+def chosen(points: list[list[float]], quota: int, target: np.ndarray = TARGET) -> tuple[list[int], str, float]:
+    gradients, texts = np.array(points), [f"text {i}" for i in range(len(points))]
+    rows, matcher, _ = closer(gradients, target, quota, texts, NearDuplicates())
+    return sorted(rows), matcher, cosine(gradients[rows], target)
+
+
+def test_two_that_only_balance_together_are_found_by_frank_wolfe() -> None:
+    rows, matcher, reached = chosen([[0.9, 0.2], [1.0, 1.0], [1.0, -1.0]], quota=2)
+    assert (rows, matcher) == ([1, 2], "frank-wolfe")
+    assert reached == pytest.approx(1.0)
+
+
+def test_a_target_out_of_reach_is_better_followed_greedily() -> None:
+    points = [[2.0, 2.0], [1.0, 0.0], [1.0, 0.01]]
+    rows, matcher, reached = chosen(points, quota=2, target=10 * TARGET)
+    assert np.argmax(frank_wolfe(np.array(points), 10 * TARGET, 8)) == 0, "far away, only length counts"
+    assert (rows, matcher) == ([1, 2], "greedy")
+    assert reached > 0.99
+
+
+def test_a_support_below_the_quota_is_filled_up_and_may_win() -> None:
+    points = [[0.9, 0.2], [1.0, 1.0], [1.0, -1.0], [0.9, 0.25]]
+    support = np.flatnonzero(frank_wolfe(np.array(points), TARGET, 12))
+    assert support.tolist() == [1, 2], "two rows hit the target, and three are wanted"
+    rows, matcher, reached = chosen(points, quota=3)
+    assert (rows, matcher) == ([0, 1, 2], "frank-wolfe")
+    assert reached > cosine(np.array(points)[greedy_cosine(np.array(points), TARGET, 3)], TARGET) + 0.01
+
+
+def test_of_equals_the_greedy_one_is_named() -> None:
+    assert chosen([[1.0, 0.0], [0.5, 0.5]], quota=2)[:2] == ([0, 1], "greedy")
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.sampled_from([0.2, 1.0, 5.0]), st.integers(1, 6))
+@settings(max_examples=60)
+def test_the_choice_is_never_below_the_greedy_one(seed: int, quota: int, length: float, kinds: int) -> None:
+    rng = np.random.default_rng(seed)
+    gradients = rng.standard_normal((20, 4)) + 0.5
+    target = length * (gradients[rng.permutation(20)[:5]].mean(axis=0) + 0.3 * rng.standard_normal(4))
+    texts = [f"one of {kinds} kinds of text, number {i % (3 * kinds)}" for i in range(20)]  # some are duplicates
+    seen = NearDuplicates()
+    greedy = greedy_cosine(gradients, target, quota, accept=lambda i: seen.add(texts[i]))
+    rows, matcher, after = closer(gradients, target, quota, texts, NearDuplicates())
+    assert len(rows) == len(set(rows)) == len(greedy)
+    assert len({texts[i] for i in rows}) == len(rows)
+    least, reached = (cosine(gradients[sorted(one)], target) for one in (greedy, rows))
+    assert reached >= least
+    assert (matcher == "frank-wolfe") is (reached > least)
+    assert not any(after.add(texts[i]) for i in rows), "the next class is told what this one took"
 
 
 @pytest.fixture
