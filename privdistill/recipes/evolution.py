@@ -1,13 +1,26 @@
-"""Recipe `evolution`: Private Evolution as published, the baseline that pays at every round.
+"""Recipe `evolution`: Private Evolution, cut to what two cores can write: the baseline that pays at every round.
 
 Candidates start as the zero-shot pool. In each round every private record votes for the nearest candidate of its class,
 the vote histogram is noised and thresholded, and the winners are kept together with variations that the language model
-writes of them (Lin et al. 2024, arXiv:2305.15560; for text Xie et al. 2024, arXiv:2403.01749). All rounds are reserved
-up front, each is one full-batch Gaussian of a T-th of mu squared.
+writes of them (Lin et al. 2024, arXiv:2305.15560; for text Xie et al. 2024, Aug-PE, arXiv:2403.01749). All rounds are
+reserved up front, each is one full-batch Gaussian of a T-th of mu squared.
 
-Two departures, both free: variations continue a list whose last item is the parent, since a small model paraphrases
-badly; and rows are what the last histogram leaves, by number of votes. It does not know private text: it sees
-histograms.
+It departs from Aug-PE in seven ways. None changes what is guaranteed; those marked * change what the noise does:
+
+* a variation continues a list whose last item is the parent, at temperature 1, instead of a paraphrase or filled-in
+  blanks at 1.2: a small model paraphrases badly, and raves when hot.
+* one variation for each free slot, as many as there are rows, instead of L - 1 = 6 of each selected text: writing is
+  what costs time here; and * votes are shared by 2 candidates a row instead of 7, so each gets more of them.
+* parents are drawn, with replacement, by their votes above the threshold (as in the first paper), beside survivors that
+  are kept by rank (as in Aug-PE), instead of one selection for both: a strong parent may have several children.
+* the threshold is two noise deviations instead of a constant: the budget sets the noise.
+* T = 4 rounds instead of 10: time again; and * each round has 0.63 times the noise that ten would leave it.
+* a class gets rows by all its noised votes of the first round: the paper leaves shares to the caller, and exact ones
+  would be a release without noise.
+* rows are the winners of the last histogram, near-duplicates last, and not variations of them (the end of the first
+  paper's algorithm), which nobody has voted for.
+
+It does not know private text: it sees histograms.
 """
 
 from collections.abc import Mapping

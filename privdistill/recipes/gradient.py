@@ -6,14 +6,14 @@ of `distribution`). Rows are chosen from the candidates by the cosine with that 
 whichever comes closer.
 
 On request candidates are refined first: token by token against the same target, or by way of the language model (see
-`synthesis.refinement`).
+`synthesis.refinement`). A class whose rows come closer without refined candidates does without them.
 
 It does not know private text: it sees a release.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -29,7 +29,7 @@ from privdistill.matching.gradients import (
     public_checkpoints,
     shrunk,
 )
-from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock, StatisticRequest
+from privdistill.mechanisms.release import Block, FloatArray, HeadGradientBlock, IntArray, StatisticRequest
 from privdistill.recipes.base import Context, PlannedMechanism, RecipeRun, Task
 from privdistill.recipes.distribution import (
     OPTIONS,
@@ -117,34 +117,102 @@ def head_gradients(ground: Ground) -> tuple[Block, ...]:
     return (HeadGradientBlock(_WEIGHT / bound, moment.centre, moment.basis, moment.clip, checkpoints, bound),)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """Rows, the class of each, and for each class the target, who found its rows, and how close they come.
+
+    Attributes:
+        rows: indices of candidates.
+        owners: (rows,) class of each.
+        targets: class -> (F,) noised and shrunk.
+        matchers: class -> `greedy` or `frank-wolfe`.
+        cosines: class -> cosine of the gradients of all its rows, those that fill its quota included.
+    """
+
+    rows: list[int]
+    owners: IntArray
+    targets: Mapping[int, FloatArray]
+    matchers: Mapping[int, str]
+    cosines: Mapping[int, float]
+
+    def count(self, k: int) -> int:
+        """Rows of a class."""
+        return int((self.owners == k).sum())
+
+
 def aligned(candidates: Candidates, measured: Measured) -> Choice:
-    """Gradient matching, class by class."""
+    """Gradient matching, class by class.
+
+    Where candidates were refined, the choice is also made without the refined ones, and each class keeps the one whose
+    rows, as many as the other's, come closer to the target. All of it is post-processing.
+    """
+    names, found = measured.target.names, _matched(candidates, measured)
+    said: dict[str, object] = {}
+    if len(candidates.texts) > measured.sampled:
+        # Unrefined under these very quotas: those that refinement started from may have been divided otherwise.
+        before = _matched(candidates.take(np.arange(measured.sampled)), measured)
+        found, kept = _better(candidates, measured, found, before)
+        said = {"gradient_cosine_before": _rounded(before.cosines, names), "unrefined_kept": [names[k] for k in kept]}
+    said["gradient_cosine"] = _rounded(found.cosines, names)
+    said["gradient_matcher"] = {names[k]: matcher for k, matcher in found.matchers.items()}
+    return Choice(found.rows, found.owners, facts=said)
+
+
+def _matched(candidates: Candidates, measured: Measured) -> _Matched:
     goals, seen = goals_of(candidates, measured)
-    reached = {measured.target.names[one.k]: cosine(one.gradients[list(one.chosen)], one.target) for one in goals}
     chosen = [int(goal.members[i]) for goal in goals for i in goal.chosen]
-    labels = [goal.k for goal in goals for _ in goal.chosen]
-    rows, owners = filled(candidates, measured.wanted, chosen, labels, seen)
-    facts = {
-        "gradient_cosine": {name: round(value, 4) for name, value in reached.items()},
-        "gradient_matcher": {measured.target.names[one.k]: one.matcher for one in goals},
-    }
-    return Choice(rows, owners, facts=facts)
+    rows, owners = filled(candidates, measured.wanted, chosen, [goal.k for goal in goals for _ in goal.chosen], seen)
+    targets, matchers = {goal.k: goal.target for goal in goals}, {goal.k: goal.matcher for goal in goals}
+    return _Matched(rows, owners, targets, matchers, _reached(candidates, measured, rows, owners, targets))
+
+
+def _reached(
+    candidates: Candidates, measured: Measured, rows: list[int], owners: IntArray, targets: Mapping[int, FloatArray]
+) -> dict[int, float]:
+    block = gradient_block(measured)
+    gradients = gradients_of(candidates.means[rows], owners, block.weights, block.clip)  # (rows, F)
+    return {k: cosine(gradients[owners == k], target) for k, target in targets.items()}
+
+
+def _better(
+    candidates: Candidates, measured: Measured, found: _Matched, before: _Matched
+) -> tuple[_Matched, list[int]]:
+    """Rows of `before` for the classes in which as many of them come closer, those of `found` for all others.
+
+    Returns:
+        The rows, and the classes that keep those of `before`.
+    """
+    kept = [k for k, least in before.cosines.items() if before.count(k) >= found.count(k) and least > found.cosines[k]]
+    if not kept:
+        return found, kept
+    seen = NearDuplicates()
+    chosen = {i: int(k) for i, k in zip(before.rows, before.owners, strict=True) if k in kept}
+    for i in chosen:
+        seen.add(candidates.texts[i])
+    for i, k in zip(found.rows, found.owners, strict=True):
+        # What a kept class has taken already is no longer free; `filled` finds another one for it.
+        if k not in kept and i not in chosen and seen.add(candidates.texts[i]):
+            chosen[i] = int(k)
+    rows, owners = filled(candidates, measured.wanted, list(chosen), list(chosen.values()), seen)
+    targets = {**found.targets, **{k: before.targets[k] for k in kept}}
+    matchers = {**found.matchers, **{k: before.matchers[k] for k in kept}}
+    reached = _reached(candidates, measured, rows, owners, targets)
+    return _Matched(rows, owners, targets, matchers, reached), kept
+
+
+def _rounded(cosines: Mapping[int, float], names: Sequence[str]) -> dict[str, float]:
+    return {names[k]: round(value, 4) for k, value in cosines.items()}
 
 
 def refined(
     context: Context, candidates: Candidates, measured: Measured, waves: Waves
 ) -> tuple[Candidates, dict[str, object]]:
-    """More candidates, made for the target; says what the cosine was before (`gradient_cosine` is after)."""
+    """More candidates, made for the target; `aligned` says what choosing among them was worth."""
     goals, _ = goals_of(candidates, measured, context.task.describe, context.task.fields)
     goals = [goal for goal in goals if goal.chosen]
-    before = {
-        measured.target.names[one.k]: round(cosine(one.gradients[list(one.chosen)], one.target), 4) for one in goals
-    }
     if context.task.refinement == "admm":
-        more, said = by_admm(context, candidates, goals, gradient_block(measured), waves)
-    else:
-        more, said = by_language_model(context, candidates, goals, waves, _WAVE_FACTOR)
-    return more, {**said, "gradient_cosine_before": before}
+        return by_admm(context, candidates, goals, gradient_block(measured), waves)
+    return by_language_model(context, candidates, goals, waves, _WAVE_FACTOR)
 
 
 def goals_of(

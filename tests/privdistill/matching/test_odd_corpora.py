@@ -91,4 +91,4 @@ def _numbers(facts: object) -> list[float]:
         return [number for value in facts.values() for number in _numbers(value)]
     if isinstance(facts, list):
         return [number for value in facts for number in _numbers(value)]
-    return [float(facts)]
+    return [] if isinstance(facts, str) else [float(facts)]  # a name, as of the matcher that won, is no number

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,11 +7,14 @@ from hypothesis import strategies as st
 
 from privdistill.config import Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import ConfigError
-from privdistill.matching.gradients import cosine, frank_wolfe, greedy_cosine
+from privdistill.matching.gradients import cosine, frank_wolfe, gradients_of, greedy_cosine
+from privdistill.mechanisms.release import HeadGradientBlock, Release
 from privdistill.planning import make_plan
-from privdistill.recipes.gradient import closer
+from privdistill.recipes.distribution import Choice, Measured
+from privdistill.recipes.gradient import aligned, closer
 from privdistill.synthesis.near_duplicates import NearDuplicates
 from privdistill.synthesis.refinement import tokens, wave
+from privdistill.synthesis.selection import Candidates
 from tests.conftest import toy_rows
 
 
@@ -83,6 +88,76 @@ def test_the_choice_is_never_below_the_greedy_one(seed: int, quota: int, length:
     assert not any(after.add(texts[i]) for i in rows), "the next class is told what this one took"
 
 
+def planted(points: np.ndarray, labels: np.ndarray, aims: np.ndarray, sampled: int, wanted: list[int]):
+    """Candidates and a release without noise that asks for the mean features `aims` (K, d), under heads that know
+    nothing."""
+    classes, d = aims.shape
+    block = HeadGradientBlock(1.0, np.zeros(d), np.eye(d), 10.0, np.zeros((1, classes, d + 1)), 100.0)
+    goal = np.stack(
+        [gradients_of(aim[None], np.array([k]), block.weights, block.clip)[0] for k, aim in enumerate(aims)]
+    )
+    counts = np.full(classes, 50.0)
+    release = Release({"gradient": goal * counts[:, None]}, {"gradient": 1e-9}, None, ("a", "b"))
+    target = SimpleNamespace(names=("a", "b"), counts=counts)
+    measured = Measured(SimpleNamespace(words=[None] * classes), release, target, wanted, (block,), sampled)
+    n = len(points)
+    candidates = Candidates(
+        [f"number {i} of {i * 7} things" for i in range(n)],
+        labels,
+        np.where(np.eye(classes)[labels] > 0, 0.9, 0.1),
+        points,
+        np.zeros((n, 1)),
+        np.zeros((n, 1)),
+    )
+
+    def reached(choice: Choice) -> dict[str, float]:
+        found = gradients_of(points[choice.rows], choice.owners, block.weights, block.clip)
+        return {name: cosine(found[choice.owners == k], goal[k]) for k, name in enumerate(target.names)}
+
+    return candidates, measured, reached
+
+
+def test_rows_are_never_worse_for_candidates_that_were_refined() -> None:
+    kept = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels, wanted = np.arange(40) % 2, [5, 4]
+        points = rng.standard_normal((40, 3))
+        aims = np.stack([points[:30][labels[:30] == k][:5].mean(axis=0) for k in (0, 1)])
+        candidates, measured, reached = planted(points, labels, aims, 30, wanted)
+        choice = aligned(candidates, measured)
+        alone = aligned(candidates.take(np.arange(30)), measured)
+        assert "unrefined_kept" not in alone.facts, "nothing was refined"
+        before, after = reached(alone), reached(choice)
+        assert all(after[name] >= before[name] - 1e-12 for name in before)
+        assert choice.facts["gradient_cosine"] == {name: round(value, 4) for name, value in after.items()}
+        assert choice.facts["gradient_cosine_before"] == {name: round(value, 4) for name, value in before.items()}
+        assert np.bincount(choice.owners).tolist() == wanted
+        assert len(set(choice.rows)) == len(choice.rows)
+        for k, name in enumerate(measured.target.names):
+            own = {i for i, y in zip(choice.rows, choice.owners, strict=True) if y == k}
+            if name in choice.facts["unrefined_kept"]:
+                kept += 1
+                assert max(own) < 30
+                assert after[name] == pytest.approx(before[name])
+    assert 0 < kept < 120, "both ends of the comparison are seen"
+
+
+def test_a_class_with_too_few_candidates_is_compared_by_all_of_its_rows() -> None:
+    """Two candidates for four rows: the cosine of the two alone would be perfect whatever fills up the rest."""
+    near, far = [0.0, 0.0, 0.0], [3.0, 3.0, 3.0]
+    others = [[0.1, 0.0, 0.0], [0.2, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.2, 0.0]]
+    labels = np.array([0, 0, 1, 1, 1, 1, 0, 0])
+    for refined, keeps in ((far, ["a"]), (near, [])):
+        points = np.array([near, near, *others, refined, refined], dtype=float)
+        candidates, measured, reached = planted(points, labels, np.zeros((2, 3)), 6, [4, 2])
+        choice = aligned(candidates, measured)
+        assert choice.facts["unrefined_kept"] == keeps
+        assert choice.facts["gradient_cosine"]["a"] == round(reached(choice)["a"], 4) > 0.98
+        assert np.bincount(choice.owners).tolist() == [4, 2]
+        assert ({6, 7} & set(choice.rows) == set()) is bool(keeps)
+
+
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained model finds its own nonsense fluent and anybody else's not: few steps, every cost allowed."""
@@ -110,7 +185,10 @@ def test_refinement_is_post_processing_behind_the_same_release(bench, kind: str)
     else:
         assert said["sampled"] >= said["kept"]
         assert all(np.isfinite(said["weighted_cosine"]))
-    assert set(rows.facts["gradient_cosine_before"]) <= {"bad", "good"}
+    if said["kept"]:
+        before, after = (rows.facts[name] for name in ("gradient_cosine_before", "gradient_cosine"))
+        assert set(before) <= {"bad", "good"}
+        assert set(rows.facts["unrefined_kept"]) <= set(before) <= set(after)
 
 
 def test_a_recipe_that_cannot_refine_says_so_before_anything_is_spent() -> None:
