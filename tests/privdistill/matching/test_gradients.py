@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privdistill.features.blocks import head_gradient
+from privdistill.matching import gradients
 from privdistill.matching.gradients import (
     cosine,
     frank_wolfe,
@@ -67,6 +68,32 @@ def test_checkpoints_are_on_their_way_to_the_public_labels() -> None:
     assert right[0] < right[-1]
     assert right[-1] > 0.85
     assert np.isfinite(public_checkpoints(features, np.zeros(200, dtype=np.int64), 1)).all()
+
+
+def losses(points: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Cross-entropy at each checkpoint, one a step."""
+    x = np.hstack([points, np.ones((len(points), 1))])
+    scores = x @ public_checkpoints(points, labels, classes).transpose(0, 2, 1)  # (R, n, K)
+    peak = scores.max(axis=2, keepdims=True)
+    scores = scores - peak - np.log(np.exp(scores - peak).sum(axis=2, keepdims=True))
+    return -scores[:, np.arange(len(x)), labels].mean(axis=1)
+
+
+def test_at_the_rate_of_the_pool_the_loss_never_rises_for_centred_features_and_does_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gradients, "_CHECKPOINTS", tuple(range(41)))
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        classes, n = int(rng.integers(2, 6)), 60
+        labels = np.minimum(rng.geometric(0.4, size=n) - 1, classes - 1)  # some classes are small
+        points = rng.standard_normal((n, D)) + rng.standard_normal((classes, D))[labels]
+        points -= points.mean(axis=0)
+        points /= np.sqrt((points**2).sum(axis=1).mean())  # as far out as unit vectors less their mean can be
+        assert np.diff(losses(points, labels, classes)).max() < 1e-12
+    aside = np.zeros((400, D))
+    aside[:, 0] = 1.0
+    assert np.diff(losses(aside, np.arange(400) % 10 // 7, 2)).max() > 0.1, "features that all lie on one side"
 
 
 @given(st.integers(0, 1000))

@@ -7,6 +7,7 @@ from privdistill.matching import trajectories
 from privdistill.matching.gradients import gradients_of
 from privdistill.matching.kernel_ridge import with_bias
 from privdistill.matching.trajectories import follow, head_probabilities, read_segments, segment_distance
+from privdistill.recipes import trajectory
 
 D, K, RATE, BOUND = 5, 3, 2.0, 0.8
 
@@ -18,12 +19,20 @@ def records(n: int, rng: np.random.Generator, wrong: float = 0.0) -> tuple[np.nd
     return with_bias(points), np.where(rng.random(n) < wrong, rng.integers(K, size=n), labels)
 
 
-def expert(x: np.ndarray, y: np.ndarray, steps: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+def expert(
+    x: np.ndarray,
+    y: np.ndarray,
+    steps: int,
+    noise: float,
+    rng: np.random.Generator,
+    rate: float = RATE,
+    bound: float = BOUND,
+) -> np.ndarray:
     """Iterates of clipped gradient descent, written down from the definition."""
     iterates = [np.zeros((K, D))]
     for _ in range(steps):
-        gradients = gradients_of(x[:, :-1], y, iterates[-1][None], BOUND).reshape(len(x), K, D)
-        iterates.append(iterates[-1] - RATE * gradients.mean(axis=0) + noise * rng.standard_normal((K, D)))
+        gradients = gradients_of(x[:, :-1], y, iterates[-1][None], bound).reshape(len(x), K, D)
+        iterates.append(iterates[-1] - rate * gradients.mean(axis=0) + noise * rng.standard_normal((K, D)))
     return np.stack(iterates)
 
 
@@ -50,6 +59,23 @@ def test_the_records_themselves_lead_where_the_expert_went() -> None:
     assert segment_distance(x, y, segments) < 1e-9
     assert segment_distance(x, (y + 1) % K, segments) > 1
     assert segment_distance(x[:0], y[:0], segments) == pytest.approx(1)
+
+
+def test_the_rate_of_the_recipe_may_go_to_and_fro_but_never_takes_a_long_step() -> None:
+    """Records that all lie on one side of the public centre, with labels that nothing tells apart."""
+    rng = np.random.default_rng(6)
+    points = 0.01 * rng.standard_normal((60, D - 1))
+    points[:, 0] += 0.97
+    x, y = with_bias(points), np.arange(60) // 24 % 2  # 36 and 24 records; the third class is empty
+    bound = trajectory._MAX_GRAD_NORM
+
+    def losses(rate: float) -> np.ndarray:
+        walk = expert(x, y, 60, 0.0, rng, rate, bound)
+        assert np.linalg.norm(np.diff(walk, axis=0), axis=(1, 2)).max() <= rate * bound
+        return np.array([-np.log(head_probabilities(x, head)[np.arange(60), y]).mean() for head in walk[1:]])
+
+    assert np.diff(losses(2.0)[5:]).max() < 1e-3
+    assert (np.diff(losses(trajectory._LEARNING_RATE)[5:]) > 1e-2).sum() > 20, "up every other step"
 
 
 def by_hand(x: np.ndarray, y: np.ndarray, segments, wanted: list[int]) -> list[int]:
