@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.memory_plot import memory_svg
 from benchmarks.quality import circumstances
 from privdistill.config import Performance
 from privdistill.features.sequences import TokenSequence
@@ -148,6 +149,8 @@ def main() -> None:
     for found in measure():
         out = {"circumstances": circumstances(Performance()), **found}
         (_OUT / name).write_text(json.dumps(out, indent=2) + "\n")
+    if "curves" in out:
+        (_OUT / "dpsgd_memory.svg").write_text(memory_svg(out["curves"]))
 
 
 if __name__ == "__main__":
