@@ -108,7 +108,7 @@ class Checkpoints:
         return Checkpoint(steps, groups["weights"], groups[_FIRST], groups[_SECOND])
 
     def history(self, name: str) -> tuple[float, float, int] | None:
-        """(noise multiplier, sample rate, steps) of what was persisted: what an accountant has to count as seen."""
+        """(noise multiplier, sample rate, steps) of what was persisted; at the end it must be what was charged."""
         path = self._path(name)
         if not path.exists():
             return None

@@ -217,6 +217,8 @@ def release_adapter(
     if found is None or found.steps < schedule.steps:
         loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
         _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress, ghost)
+    if checkpoints.history(request.name) != (record.noise_multiplier, record.sample_rate, record.steps):
+        raise MechanismError("the steps that are persisted are not those that were charged; nothing is released")
     return Release(
         payload={name: matrix.detach().numpy().astype(np.float64) for name, matrix in matrices.items()},
         noise={"step": noise_multiplier * request.max_grad_norm / schedule.expected_batch_size},

@@ -9,7 +9,12 @@ VOCABULARY = 97
 
 
 def make_network(family: str, *, tied: bool = True) -> Any:
-    """An untrained three-layer model in evaluation mode, always the same one."""
+    """An untrained three-layer model in evaluation mode, always the same one.
+
+    Args:
+        family: one of `FAMILIES`.
+        tied: whether the head and the embeddings of tokens are one matrix.
+    """
     import transformers as tf
 
     grouped = {"num_attention_heads": 4, "num_key_value_heads": 2}
@@ -26,7 +31,9 @@ def make_network(family: str, *, tied: bool = True) -> Any:
                 model = tf.GPTNeoXForCausalLM(tf.GPTNeoXConfig(**wide, num_attention_heads=4))
             case "gpt2":
                 model = tf.GPT2LMHeadModel(
-                    tf.GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=3, n_head=4, n_positions=64)
+                    tf.GPT2Config(
+                        vocab_size=VOCABULARY, n_embd=16, n_layer=3, n_head=4, n_positions=64, tie_word_embeddings=tied
+                    )
                 )
             case _:
                 width = 8 if family == "opt-projected" else 16
@@ -37,6 +44,7 @@ def make_network(family: str, *, tied: bool = True) -> Any:
                         num_attention_heads=4,
                         max_position_embeddings=64,
                         word_embed_proj_dim=width,
+                        tie_word_embeddings=tied,
                     )
                 )
     with torch.no_grad():  # fresh weights are tiny: make every layer count

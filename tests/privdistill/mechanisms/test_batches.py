@@ -22,7 +22,7 @@ from privdistill.mechanisms.dpsgd import poisson_sample
 from privdistill.mechanisms.expert import release_expert
 from privdistill.mechanisms.finetuning import TailLoss, release_adapter
 from privdistill.mechanisms.release import MechanismRecord, PrivateUnits
-from tests.privdistill.families import ToyModel, make_network
+from tests.privdistill.families import FAMILIES, ToyModel, make_network
 from tests.privdistill.mechanisms.conftest import make_units
 from tests.privdistill.mechanisms.test_expert import request as expert_request
 from tests.privdistill.mechanisms.test_finetuning import REQUEST, corpus
@@ -107,7 +107,7 @@ def expert_run(encoder: TextEncoder) -> Run:
     return Run(charged[0], _table(steps[:-1], 120))
 
 
-def finetune_run(folder: Path, *, whole: bool = False) -> Run:
+def finetune_run(folder: Path, family: str = "llama", *, whole: bool = False) -> Run:
     """A run of the adapters on 70 records."""
     units, encoded = corpus(70)
     # Class z is not declared: such a record has no loss, and would never be seen.
@@ -131,7 +131,7 @@ def finetune_run(folder: Path, *, whole: bool = False) -> Run:
             units,
             encoded,
             replace(REQUEST, layers=1, rank=None if whole else 2),
-            ToyModel(make_network("llama")),
+            ToyModel(make_network(family)),
             noise_multiplier=1.0,
             sampling=Sampling(RATE, 24),
             charge=charged.append,
@@ -146,9 +146,9 @@ def test_batches_of_the_expert_are_poisson_at_the_charged_rate(encoder: TextEnco
     assert expert_run(encoder).is_poisson()
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_batches_of_the_adapters_are_poisson_at_the_charged_rate(tmp_path: Path, whole: bool) -> None:
-    assert finetune_run(tmp_path, whole=whole).is_poisson()
+@pytest.mark.parametrize(("family", "whole"), [*((family, False) for family in FAMILIES), ("llama", True)])
+def test_batches_of_the_adapters_are_poisson_at_the_charged_rate(tmp_path: Path, family: str, whole: bool) -> None:
+    assert finetune_run(tmp_path, family, whole=whole).is_poisson()
 
 
 # ------------------------------------------------------------------------------------------------------- planted bugs
