@@ -9,12 +9,17 @@ import pytest
 from benchmarks.ablation import Study, packed
 from benchmarks.ablation_table import markdown, unpacked
 from benchmarks.corpora import Corpus
+from benchmarks.keyword_prompts import keywords, named
+from benchmarks.reweighting import ROW_WEIGHTS, towards_moments, weighing
 from benchmarks.shared_release import SharedRelease
 from benchmarks.sharing import SharedModels
 from benchmarks.switches import SWITCHES, Switch, switched
 from privdistill.config import Performance, Synthesis
 from privdistill.recipes import distribution
+from privdistill.synthesis.steering import Opening, Steering
 from tests.conftest import toy_rows
+
+_TAUGHT = "teach as the pool does"
 
 
 def switch_of(name: str) -> Switch:
@@ -36,6 +41,20 @@ def test_every_switch_changes_something_that_is_there_and_undoes_it() -> None:
 def test_hits_survive_packing() -> None:
     hits = np.random.default_rng(0).integers(2, size=77).astype(np.float64)
     assert np.array_equal(unpacked(packed(hits), 77), hits)
+
+
+def test_prompts_name_whole_words_of_the_class_by_their_noised_frequency() -> None:
+    pieces = [" city", "ville", " of", " country", " no", " river"]
+    sums = np.array([6.0, 9.0, 9.0, 2.0, 9.0, -1.0])
+    none = np.zeros(0, dtype=np.int64)
+    steering = Steering(np.ones(6), Opening(none, np.zeros(0)), np.zeros((0, 6)), np.array([0, 1, 2, 3, 5]), none)
+    words, odds = keywords(steering, sums, pieces)
+    assert words == ["city", "country"], "no part of a word, no short word, none whose noised sum is below zero"
+    assert np.allclose(odds, [0.75, 0.25])
+    assert named("Category: place\nQuestions:\n*", words) == (
+        "Category: place\nQuestions, with words such as city, country:\n*"
+    )
+    assert named("Questions:\n\n-", []) == "Questions:\n\n-"
 
 
 def line(switch: str, redraw: int, share: float, *, seed: int = 0, release: str = "r") -> dict[str, Any]:
@@ -105,8 +124,34 @@ def test_rows_share_one_release_and_one_pool_on_tiny_models(
         with switched(balanced):
             assert sorted(release.rows("distribution", "none", 0, writes=False).labels) == ["bad"] * 3 + ["good"] * 3
         written = study.line(switch_of("no steering"), 0)
+        plain = study.line(switch_of("distribution"), 0)
+        equal = weighing(lambda candidates, measured, choice: np.ones(len(choice.rows)))
+        alike = study.line(Switch("rows of one weight", ((distribution, "herded", equal),)), 0)
+        reached: dict[bool, float] = {}
+
+        def watched(candidates: Any, measured: Any, choice: Any) -> Any:
+            weights, rows = towards_moments(candidates, measured, choice), np.asarray(choice.rows)
+            assert (weights >= 0).all()
+            for k in range(2):
+                own = choice.owners == k
+                assert weights[own].mean() == pytest.approx(1.0)
+                for weighed in (False, True):
+                    mean = (
+                        (weights if weighed else np.ones_like(weights))[own] @ candidates.means[rows[own]] / own.sum()
+                    )
+                    away = np.linalg.norm(mean - measured.target.classes[k].mean)
+                    reached[weighed] = reached.get(weighed, 0.0) + float(away)
+            return weights
+
+        weighed = study.line(Switch("rows weighed", ((distribution, "herded", weighing(watched)),)), 0)
+        others = [study.line(switch_of(f"rows weighed to {aim}"), 0) for aim in ("all noised rates", _TAUGHT)]
+        worded = study.line(switch_of("prompts name words of their class"), 0)
     assert len(release.holdout) == 42
-    for found in (soft, written):
+    assert alike["hits"] == plain["hits"], "rows of one weight are rows without"
+    assert reached[True] < reached[False]
+    assert 1 <= weighed["facts"]["effective_rows"] <= 6
+    assert ROW_WEIGHTS not in weighed["facts"]
+    for found in (soft, written, weighed, *others, worded):
         assert set(found["hits"]) == {"words", "encoder", "static"}
         assert len(unpacked(found["hits"]["words"], 42)) == 42
     kept = SharedRelease(corpus, 8.0, 6, models, tmp_path / "work", performance)
