@@ -161,6 +161,8 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("prompts name words of their class", ((waves.Waves, "_drafts", drafts_with_words),), writes=True),
     # the gradient recipe on a release of its own
     Switch("gradient", recipe="gradient"),
+    Switch("gradient, classes by power 0.4", (_divided(0.4),), recipe="gradient", against="gradient"),
+    Switch("gradient, classes by power 0.5", (_divided(0.5),), recipe="gradient", against="gradient"),
     Switch("gradient, refined by ADMM", recipe="gradient", refinement="admm", against="gradient"),
     Switch("gradient, refined model", recipe="gradient", refinement="language-model", against="gradient"),
 )

@@ -76,21 +76,78 @@ def line(switch: str, redraw: int, share: float, *, seed: int = 0, release: str 
     }
 
 
+def rows_of(text: str) -> dict[str, str]:
+    return {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
+
+
+def head_of(text: str) -> str:
+    return text.split("\n## ")[0]
+
+
 def test_only_a_difference_beyond_interval_and_luck_is_bold() -> None:
     base = [line("distribution", r, 0.7 + 0.004 * r) for r in (0, 1)]
     again = [line("candidates written again", r, 0.702) for r in (0, 1)]
     large = [line("no steering", r, 0.5) for r in (0, 1)]
     same = [line("two waves", r, 0.702) for r in (0, 1)]
     text = markdown([*base, *again, *large, *same])
-    rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
+    rows = rows_of(text)
     assert rows["no steering"].count("**") == 6
     assert "**" not in rows["two waves"]
-    assert "moves accuracy by" in text
-    alone = markdown([base[0], large[0]])
-    assert "**no steering" not in alone
-    assert "| no steering | distribution | 1 | -" in alone
+    assert "of one pool, from 4 pools, points" in text
+    assert "from 4 pools on toys" in head_of(text)
+    assert "averaged over the redraws that both have" in head_of(text)
+
+
+def test_one_pool_says_nothing_of_luck_and_two_say_little() -> None:
+    base, written = line("distribution", 0, 0.7), line("no steering", 0, 0.5)
+    chosen = line("no contrast in the choice", 0, 0.5)
+    alone = markdown([base, written, chosen])
+    rows = rows_of(alone)
+    assert "| distribution | others | 1 |" in rows["no steering"]
+    assert "**" not in rows["no steering"]
+    assert rows["no contrast in the choice"].count("**") == 6, "the same candidates: no luck of sampling"
     assert "not known yet" in alone
-    assert "**-" not in alone, "one pool says nothing of luck"
+    assert "not known on toys, one pool" in head_of(alone)
+    assert "redraws that both have" not in head_of(alone)
+    two = markdown([base, written, line("candidates written again", 0, 0.69), line("one wave", 0, 0.6)])
+    assert "**" not in rows_of(two)["one wave"], "of a deviation from two pools, one in twenty is 13 times as far off"
+    assert "from 2 pools on toys" in head_of(two)
+
+
+def test_a_row_with_a_release_of_its_own_says_so_and_is_never_bold() -> None:
+    base = [line("distribution", r, 0.7) for r in range(4)]
+    of_gradient = [line(name, 0, 0.4, seed=1) for name in ("gradient", "gradient, refined by ADMM")]
+    plain = markdown(base)
+    assert "own release" not in plain
+    assert "others" not in head_of(plain)
+    text = markdown([*base, *of_gradient])
+    rows = rows_of(text)
+    assert "| distribution | own release | 1 |" in rows["gradient"]
+    assert "| gradient | the same, refined | 1 |" in rows["gradient, refined by ADMM"]
+    assert "**" not in rows["gradient"]
+    assert "with an `own release` is never bold" in head_of(text)
+
+
+def test_the_power_of_class_shares_is_told() -> None:
+    facts = {"facts": {"class_share_exponent": 0.6}}
+    text = markdown([line("distribution", 0, 0.7) | facts, line("distribution", 1, 0.7) | facts])
+    assert "| distribution |  |  | 2 | 0.6 |" in text
+    other = {"facts": {"class_share_exponent": 0.4}}
+    text = markdown([line("distribution", 0, 0.7) | facts, line("distribution", 1, 0.7) | other])
+    assert "| 2 | 0.6, 0.4 |" in text
+
+
+def test_a_refined_row_is_also_shown_against_one_of_its_own_class_shares() -> None:
+    def of(name: str, share: float, power: float) -> dict[str, Any]:
+        return line(name, 0, share) | {"facts": {"class_share_exponent": power}}
+
+    lines = [of("gradient", 0.6, 0.6), of("gradient, classes by power 0.5", 0.7, 0.5)]
+    refined = of("gradient, refined model", 0.7, 0.5)
+    text = markdown([*lines, refined])
+    assert "| gradient, refined model | gradient | the same, refined | 1 | 0.5 | +" in text
+    assert "| gradient, refined model | gradient, classes by power 0.5 | the same, refined | 1 | 0.5 | +0.0" in text
+    alike = markdown([*lines, refined | {"facts": {"class_share_exponent": 0.6}}])
+    assert alike.count("| gradient, refined model |") == 1
 
 
 def test_rows_of_another_release_are_not_paired() -> None:
