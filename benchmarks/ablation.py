@@ -21,6 +21,7 @@ from benchmarks.ablation_table import markdown
 from benchmarks.cells import STUDENT_NAMES, Store, commit
 from benchmarks.corpora import load
 from benchmarks.quality import circumstances
+from benchmarks.reweighting import ROW_WEIGHTS
 from benchmarks.shared_release import SharedRelease
 from benchmarks.sharing import SharedModels
 from benchmarks.switches import SWITCHES, Switch, switched
@@ -30,12 +31,16 @@ from privdistill.evaluation.scores import right, truth
 from privdistill.evaluation.students import STUDENTS
 from privdistill.evaluation.students.static import StaticEncoder
 from privdistill.evaluation.subsets import Sample
+from privdistill.features.words import TERM
 from privdistill.recipes.base import Rows
 
 __all__ = ["Study", "main"]
 
 _RESULTS = Path(__file__).parent / "results"
 _CORPORA = ("reviews", "questions")
+_POOL_FACTOR = 6.0
+"""Candidates a row, half of what the recipe writes for 400 rows by its own rule: rows are many, and compare with each
+other only if their pools are of one size."""
 
 
 class Study:
@@ -54,34 +59,48 @@ class Study:
         with switched(switch):
             rows = self.release.rows(switch.recipe, switch.refinement, redraw, switch.writes)
         made = time.monotonic() - start
-        return {"seconds": round(made, 1), "hits": self._hits(rows, switch.temperature), "facts": dict(rows.facts)}
+        facts = {name: fact for name, fact in rows.facts.items() if name != ROW_WEIGHTS}
+        return {"seconds": round(made, 1), "hits": self._hits(rows, switch.temperature), "facts": facts}
 
     def _hits(self, rows: Rows, temperature: float | None) -> dict[str, str]:
         made = self._sample(list(zip(rows.texts, rows.labels, strict=True)))
+        weights: Any = rows.facts.get(ROW_WEIGHTS)
         found = {}
         for name in STUDENT_NAMES:
-            if temperature is None or rows.soft_labels is None:
+            if weights is not None:
+                answers = self._weighed(name, made, np.array([weights[text] for text in rows.texts]))
+            elif temperature is None or rows.soft_labels is None:
                 answers = STUDENTS[name].answer(made, self._tested, self._classes).classes
             else:
                 answers = self._softly(name, made, rows, temperature)
             found[name] = packed(right(self._real, answers))
         return found
 
+    def _weighed(self, name: str, made: Sample, weights: np.ndarray) -> np.ndarray:
+        """The same student, each row counting as much as its weight."""
+        first, second = self._features(name, made)
+        model = regression(name)
+        model.fit(first, list(made.labels), sample_weight=weights)
+        place = {label: k for k, label in enumerate(self._classes)}
+        return np.array([place[label] for label in model.predict(second)])
+
     def _softly(self, name: str, made: Sample, rows: Rows, temperature: float) -> np.ndarray:
         """The same student, each row once for every class, weighed by its probability to the power 1 / temperature."""
-        student, soft = STUDENTS[name], np.asarray(rows.soft_labels)  # (n, K)
+        soft = np.asarray(rows.soft_labels)  # (n, K)
         weights = soft ** (1 / temperature)
         weights /= weights.sum(axis=1, keepdims=True)
-        both = (made, self._tested)
-        first, second = features(
-            name, *(one.texts if student.space is None else one.spaces[student.space] for one in both)
-        )
+        first, second = self._features(name, made)
         copies = np.tile(np.arange(len(rows.texts)), soft.shape[1])
         labels = np.repeat(np.arange(soft.shape[1]), len(rows.texts))
         model = regression(name)
         model.fit(first[copies], labels, sample_weight=weights.T.ravel())
         order = [rows.class_names.index(one) for one in self._classes]
         return np.argsort(order)[model.predict(second)]
+
+    def _features(self, name: str, made: Sample) -> tuple[Any, Any]:
+        """What a student reads of the rows, and of the records it is tested on."""
+        space = STUDENTS[name].space
+        return features(name, *(one.texts if space is None else one.spaces[space] for one in (made, self._tested)))
 
     def _sample(self, rows: Sequence[tuple[str, str]]) -> Sample:
         texts = [text for text, _ in rows]
@@ -94,7 +113,7 @@ def features(name: str, train: Any, test: Any) -> tuple[Any, Any]:
     if name == "words":
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        reader = TfidfVectorizer(ngram_range=(1, 2))
+        reader = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TERM)
         return reader.fit_transform(train), reader.transform(test)
     if name == "static":
         from sklearn.preprocessing import StandardScaler
@@ -127,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: argparse.Namespace, store: Store) -> None:
-    performance, end = Performance(batch_size=256), time.monotonic() + 60 * given.minutes
+    performance, end = Performance(batch_size=256, pool_factor=_POOL_FACTOR), time.monotonic() + 60 * given.minutes
     shared = SharedModels(Synthesis(), performance)
     switches = [one for one in SWITCHES if not given.switches or one.name in given.switches]
     for name in given.corpora:

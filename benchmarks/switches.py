@@ -1,4 +1,4 @@
-"""The fixed list of what an ablation switches off, each as one change to the recipe while a row is made.
+"""The fixed list of what an ablation switches off, or tries, each as one change to the recipe while a row is made.
 
 A switch either chooses anew from the candidates that are there (seconds) or has candidates written anew (a minute). The
 list is written down before anything is measured and is the same for every corpus. It knows no corpus.
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.keyword_prompts import drafts_with_words
+from benchmarks.reweighting import as_the_pool_teaches, towards_all_rates, towards_moments, weighing
 from privdistill.matching import target
 from privdistill.matching.quotas import EXPONENT, quotas, tempered
 from privdistill.recipes import distribution
@@ -136,6 +138,10 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("soft labels, temperature 0.5", temperature=0.5),
     Switch("soft labels, temperature 1", temperature=1.0),
     Switch("soft labels, temperature 2", temperature=2.0),
+    # the same rows, weighed
+    Switch("rows weighed to the noised moments", ((distribution, "herded", weighing(towards_moments)),)),
+    Switch("rows weighed to all noised rates", ((distribution, "herded", weighing(towards_all_rates)),)),
+    Switch("rows weighed to teach as the pool does", ((distribution, "herded", weighing(as_the_pool_teaches)),)),
     # written anew
     Switch("candidates written again", writes=True),
     Switch("no words in the steering", (_steered(_no_words), (pool, "emphasised", _only_bias)), writes=True),
@@ -152,8 +158,11 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("three waves", ((waves, "_WAVES", 3),), writes=True),
     Switch("no wave: the public pool, chosen", ((waves.Waves, "write", _public_only),), writes=True),
     Switch("no filter of form", ((pool, "tidy", _as_written),), writes=True),
+    Switch("prompts name words of their class", ((waves.Waves, "_drafts", drafts_with_words),), writes=True),
     # the gradient recipe on a release of its own
     Switch("gradient", recipe="gradient"),
+    Switch("gradient, classes by power 0.4", (_divided(0.4),), recipe="gradient", against="gradient"),
+    Switch("gradient, classes by power 0.5", (_divided(0.5),), recipe="gradient", against="gradient"),
     Switch("gradient, refined by ADMM", recipe="gradient", refinement="admm", against="gradient"),
     Switch("gradient, refined model", recipe="gradient", refinement="language-model", against="gradient"),
 )
