@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -149,8 +148,12 @@ def test_a_run_that_was_charged_is_not_asked_again_whether_it_fits(
     known = loading.load_models()
     monkeypatch.setattr(loading, "load_models", lambda *args: replace(known, language_model=object()))
     monkeypatch.setattr("privdistill.mechanisms.finetuning.require_trainable", lambda *given: asked.append(given[3]))
+
+    def interrupted(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("privdistill.candidate.write_candidate", lambda *given, **named: signal.raise_signal(2))
+        patch.setattr("privdistill.candidate.write_candidate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate(config, ledger, tmp_path / "run")
     generate(config, ledger, tmp_path / "run", resume=True)

@@ -92,11 +92,13 @@ def test_one_of_a_thousand_moves_a_sum_by_at_most_the_bound() -> None:
 
 
 def test_sums_are_those_of_double_precision_throughout() -> None:
-    gradients = [torch.randn((9, 40, 33), generator=torch.Generator().manual_seed(1)), torch.randn((9, 5))]
+    gradients = [torch.randn((9, 40, 33)), torch.randn((9, 5))]
     flat = torch.cat([one.reshape(9, -1) for one in gradients], dim=1).double()
-    wanted = (flat * (BOUND / flat.norm(dim=1)).clamp(max=1.0)[:, None]).sum(dim=0)
+    clipped = flat * (BOUND / flat.norm(dim=1)).clamp(max=1.0)[:, None]
+    wanted = clipped.sum(dim=0)
     found = torch.cat([one.reshape(-1) for one in clipped_sums(gradients, BOUND)])
-    assert torch.allclose(found, wanted, rtol=1e-5, atol=0.0)
+    # Beside what was added up, not beside what is left of it: units may cancel.
+    assert ((found - wanted).abs() <= 1e-6 * clipped.abs().sum(dim=0)).all()
     assert [one.shape for one in clipped_sums([one[:0] for one in gradients], BOUND)] == [(40, 33), (5,)]
 
 
