@@ -75,9 +75,9 @@ _HOPELESS = 10.0
 _SHORT = (8192, 0.65, 0.36)
 """Tokens, time of a step and gain per token of held-out film reviews beside the whole vocabulary, one measurement each:
 benchmarks/results/dpsgd_shortlist.json."""
-_TWICE_TIME, _TWICE_MEMORY = (1.1, 1.4), (0.55, 0.74)
-"""Private step with gradient checkpointing over that without, least and most of five points, each measured once under
-load: benchmarks/results/dpsgd_memory.json. Memory is what a step adds to what the process held before it."""
+_TWICE_TIME, _TWICE_MEMORY = (1.2, 1.3), (0.55, 0.82)
+"""Private step with gradient checkpointing over that without, least and most of five points, each measured once:
+benchmarks/results/dpsgd_memory.json. Memory is what a step adds to what the process held before it."""
 
 
 class FinetuneRecipe:
