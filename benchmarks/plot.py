@@ -1,6 +1,7 @@
 """The recipe benchmark as a picture: utility against epsilon, between prompts alone and real records. Plain SVG."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from statistics import mean
@@ -15,7 +16,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 250, 190, 60, 64, 50
 
 
 def svg(lines: Sequence[Line]) -> str:
-    """One panel for each corpus and student, at the largest number of rows that a corpus has."""
+    """One panel for each corpus and student, at the number of rows of which a corpus has most cells."""
     lines = cells_of(lines)
     corpora = sorted({line["corpus"] for line in lines})
     recipes = recipes_of(lines)
@@ -46,7 +47,7 @@ def _panel(
     private = [line for line in lines if line["epsilon"] > 0]
     if not private:
         return []
-    rows = max(line["rows"] for line in private)
+    rows, _ = Counter(sorted((line["rows"] for line in private), reverse=True)).most_common(1)[0]
     epsilons = sorted({line["epsilon"] for line in private if line["rows"] == rows})
     found: dict[str, list[tuple[float, list[float]]]] = {
         recipe: [(e, values(of(lines, corpus, rows, recipe, e), student)) for e in epsilons]

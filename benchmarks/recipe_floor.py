@@ -65,7 +65,7 @@ def above_floor(lines: Sequence[Line], auto: Auto, majority: Majority) -> list[s
         majority: of a corpus, the score of always answering its commonest class.
     """
     out = []
-    for rows in sorted({line["rows"] for line in lines if line["epsilon"] > 0}):
+    for rows in sorted({line["rows"] for line in lines if line["epsilon"] == _EPSILON}):
         own = [line for line in lines if line["rows"] == rows]
         floors = {corpus: _floors(own, corpus, rows, majority) for corpus in names()}
         head = ["recipe", *names(), "with every student", "with at least one"]

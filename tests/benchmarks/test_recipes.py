@@ -268,6 +268,7 @@ def test_the_plot_is_a_picture_with_a_line_for_each_recipe() -> None:
     assert len(heights) == (4 + 3) * 3
     assert ElementTree.fromstring(svg(LINES[-2:])) is not None, "references alone are no crash"
     assert svg([*LINES, line("another tool", 0.0, rows=5000, origin="peer")]) == svg(LINES), "it takes no panel away"
+    assert svg([*LINES, line("distribution", 1.0, rows=5000)]) == svg(LINES), "nor does a cell of more rows"
 
 
 def test_cells_and_references_run_once_on_shared_models(
