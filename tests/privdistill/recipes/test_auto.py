@@ -9,7 +9,7 @@ from audits.findings import Mechanism
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import PrivacyError
 from privdistill.planning import make_plan
-from privdistill.recipes import auto
+from privdistill.recipes import auto, finetune
 from privdistill.recipes.auto import PROVEN, Machine, choose, this_machine
 from privdistill.recipes.base import Task
 from privdistill.recipes.registry import find_recipe, recipe_names
@@ -67,6 +67,13 @@ def test_a_generator_is_worth_a_thought_where_the_machine_trains_it_within_an_ho
     assert "finetune" not in reasons[0]
     assert "finetune might fit (40000 declared records at epsilon 8 can teach a generator in about" in reasons[2]
     assert "finetune" not in " ".join(choose(task(40_000, 1.0, 2, 100), 1.5, Machine(16, True))[1])
+
+
+def test_the_time_of_training_is_that_which_the_recipe_itself_foretells() -> None:
+    """`auto` stands below the recipes, so it cannot ask them."""
+    seconds = finetune._SECONDS_BELOW + finetune._EPOCHS * finetune._SECONDS_ABOVE
+    assert pytest.approx(seconds, abs=0.005) == auto._FINETUNE_CORE_SECONDS
+    assert finetune._BYTES_KEPT % (2 * finetune.FinetuneRecipe.kept_width) == 0, "one width, stated once more"
 
 
 def test_what_is_proven_exists() -> None:
