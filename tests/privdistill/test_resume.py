@@ -99,7 +99,7 @@ def test_a_run_stopped_anywhere_after_its_charge_goes_on_without_another(
     assert 0.99 * 4 <= (read_claim(run).epsilon or 0) <= 4
     assert run.manifest().run_id == read_claim(run).run_id
     assert run.manifest().resumed
-    assert set(run.manifest().facts) == set(generate(config, ledger, tmp_path / "whole").manifest().facts)
+    assert set(run.manifest().facts) == {"good", "bad"}, "as of a run that nobody stopped"
 
 
 def test_a_closed_run_with_another_claim_is_not_completed(recipe, config, ledger, tmp_path, monkeypatch) -> None:

@@ -73,7 +73,6 @@ def test_the_time_of_training_is_that_which_the_recipe_itself_foretells() -> Non
     """`auto` stands below the recipes, so it cannot ask them."""
     seconds = finetune._SECONDS_BELOW + finetune._EPOCHS * finetune._SECONDS_ABOVE
     assert pytest.approx(seconds, abs=0.005) == auto._FINETUNE_CORE_SECONDS
-    assert finetune._BYTES_KEPT % (2 * finetune.FinetuneRecipe.kept_width) == 0, "one width, stated once more"
 
 
 def test_what_is_proven_exists() -> None:
