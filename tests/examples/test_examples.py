@@ -81,19 +81,20 @@ def test_what_it_is_worth_is_measured_on_records_kept_aside(
 ) -> None:
     (in_folder / "privdistill.yaml").write_text(
         f"source: {{path: {toy_csv}, label_column: label, labels: [good, bad]}}\n"
-        f"synthesis: {{recipe: passthrough, rows: 60, model: {tiny_language_model}, encoder: {tiny_encoder}}}\n"
+        f"synthesis: {{recipe: passthrough, rows: 160, model: {tiny_language_model}, encoder: {tiny_encoder}}}\n"
         "ledger: ledger.sqlite3\n"
     )
     with (in_folder / "holdout.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("text", "label"), *toy_rows(60, seed=9)])
+        csv.writer(stream).writerows([("text", "label"), *toy_rows(300, seed=9)])
     script = in_folder / "worth.sh"  # a recipe that protects nothing takes no epsilon
     script.write_text((EXAMPLES / "06_what_is_it_worth.sh").read_text().replace(" --epsilon 8", ""))
     done = bash(script, in_folder, cwd=in_folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("INTERNAL")
-    assert "test records 60, classes 2" in done.stdout
-    (copied,) = re.findall(r"^  synthetic +60 +(0[.][0-9]+) ", done.stdout, re.MULTILINE)[:1]
-    assert float(copied) > 0.65, "sixty copied records teach what sixty records teach"
+    assert "test records 300, classes 2" in done.stdout
+    (copied,) = re.findall(r"^  synthetic +160 +([01][.][0-9]+) ", done.stdout, re.MULTILINE)[:1]
+    # Any 160 of them teach .997 on average (sd .008, least .933 of 300 draws); 60 taught .87 and sometimes chance.
+    assert float(copied) > 0.85, "copied records teach what records teach"
 
 
 @pytest.mark.network

@@ -17,6 +17,10 @@ def _tidy(text: str, ended: bool = True, words: int = 12, whole: bool = True) ->
         "Q: what is this?",
         "As an AI I cannot say.",
         "Example 3: a good film.",
+        "Example of visual culture: a good film.",
+        "Examples for a class of films.",
+        "Certainly, this is a good film.",
+        "I'm sorry, I have seen no film.",
         "The following is a list of films.",
     ],
 )
@@ -26,7 +30,14 @@ def test_chat_manners_are_recognised_and_dropped(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Here, love is a battlefield.", "Surely the best film of the year.", "Reviewers were kind."]
+    "text",
+    [
+        "Here, love is a battlefield.",
+        "Surely the best film of the year.",
+        "Reviewers were kind.",
+        "An example of how to end a film.",
+        "Exemplary work from all of them.",
+    ],
 )
 def test_ordinary_openings_are_kept(text: str) -> None:
     assert not has_preamble(text)
