@@ -26,10 +26,10 @@ from benchmarks.memory_plot import memory_svg
 from benchmarks.quality import circumstances
 from privdistill.config import Performance
 from privdistill.features.sequences import TokenSequence
-from privdistill.mechanisms import finetuning
+from privdistill.mechanisms import tail_loss
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
-from privdistill.mechanisms.finetuning import TailLoss
 from privdistill.mechanisms.likelihood import Head
+from privdistill.mechanisms.tail_loss import TailLoss
 from privdistill.models.adaptation.low_rank import round_maps
 from privdistill.models.adaptation.tail import ROWS, Tail
 
@@ -74,7 +74,7 @@ def _resident(name: str) -> float:
 def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) -> dict[str, float]:
     """Processor seconds of one step over all records, and the peak memory of this process."""
     torch.set_num_threads(1)
-    finetuning.ROWS = physical
+    tail_loss.ROWS = physical
     loss = _loss(records, kind)
     spans = [(i, i + 1) for i in range(records)]
     module = loss.module
@@ -90,7 +90,7 @@ def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) ->
             make_optimizer=lambda trained: torch.optim.Adam(trained, lr=1e-3),
             after_step=lambda step: marks.append(time.process_time()),
             passes=loss.passes,
-            ghost=kind.startswith("ghost"),
+            clipping="ghost" if kind.startswith("ghost") else "per-unit",
         )
     else:
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

@@ -21,8 +21,8 @@ from benchmarks.quality import circumstances
 from benchmarks.trained import as_units, request_for, spread
 from privdistill.config import Performance, Synthesis
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences
 from privdistill.mechanisms.likelihood import Head
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.tail import ROWS, Tail
 from privdistill.models.loading import load_models
 from privdistill.recipes import distribution, finetune

@@ -26,8 +26,8 @@ from benchmarks.trained import as_units, request_for, spread
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
 from privdistill.mechanisms.dpsgd import Schedule, train_privately
-from privdistill.mechanisms.finetuning import TailLoss, _length, make_sequences
 from privdistill.mechanisms.likelihood import Head
+from privdistill.mechanisms.tail_loss import TailLoss, _length, make_sequences
 from privdistill.models.adaptation.tail import ROWS, Tail
 from privdistill.models.loading import Models, load_models
 from privdistill.recipes import finetune
@@ -116,7 +116,7 @@ class Stand:
                 trained, lr=self._given.learning_rate * setting.learning_rate
             ),
             passes=self.train.passes,
-            ghost=self._given.rank is None,
+            clipping="ghost" if self._given.rank is None else "per-unit",
         )
         seconds = time.process_time() - start
         after = self.likelihoods()

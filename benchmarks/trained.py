@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.corpora import Corpus, Row
 from privdistill.features.encoded import Encoded
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, FinetuneRequest, PrivateUnits, Release
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.tail import Tail
 from privdistill.models.loading import Models
 from privdistill.recipes import finetune

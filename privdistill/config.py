@@ -139,8 +139,10 @@ class Synthesis(_Frozen):
         encoder: the same as `model`, for the sentence encoder.
         max_tokens: records and rows are read up to this many tokens (public limit).
         matcher: by which recipe's matching recipe `finetune` chooses rows, under the same budget.
-        tuned_weights: what recipe `finetune` trains: `low-rank` adapters, or `whole` weight matrices.
-        tuned_layers: of how many of the last layers; None: the recipe's public rule.
+        tuned_weights: what recipe `finetune` trains: `low-rank` adapters of weight matrices, the `whole` matrices, or
+            with `full` every number, norms and biases too.
+        tuned_layers: of how many of the last layers; None: the recipe's public rule, and with `full` the whole model,
+            embeddings and head included.
         vocabulary_shortlist: while it trains, the softmax runs over so many tokens, those most frequent in public text,
             and the target; None: over all.
         soft_label_temperature: log-odds of the column `soft_label` are divided by it; 1: as the teacher said.
@@ -159,12 +161,20 @@ class Synthesis(_Frozen):
     encoder: str = "embedded"
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = 256
     matcher: Literal["distribution", "gradient", "metamodel", "trajectory"] = "distribution"
-    tuned_weights: Literal["low-rank", "whole"] = "low-rank"
+    tuned_weights: Literal["low-rank", "whole", "full"] = "low-rank"
     tuned_layers: Annotated[int, Field(ge=1)] | None = None
     vocabulary_shortlist: Annotated[int, Field(ge=2)] | None = None
     soft_label_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
     teachers: Literal["one", "mean", "drop"] = "one"
     rationales: bool = False
+
+    @model_validator(mode="after")
+    def _trainable(self) -> "Synthesis":
+        if self.tuned_weights == "full" and self.base_weights != "full":
+            raise ValueError("weights that are kept in 8 bits cannot be trained; use base_weights full, or adapters")
+        if self.tuned_weights == "full" and self.tuned_layers is None and self.vocabulary_shortlist is not None:
+            raise ValueError("a vocabulary_shortlist needs a head that stays frozen; name tuned_layers, or drop it")
+        return self
 
 
 class Performance(_Frozen):

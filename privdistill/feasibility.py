@@ -148,6 +148,8 @@ def refusal(
 def _too_large(config: RunConfig, recipe: Recipe, task: Task, machine: Machine) -> str | None:
     """Why activations would not fit, should records be as long as they may; prompts, and other models, come later."""
     width, size = getattr(recipe, "kept_width", None), task.train_size
+    if task.tuned_weights == "full" and task.tuned_layers is None:
+        return None  # nothing is cut off, so token ids are kept and no activations
     if width is None or size is None or machine.memory is None or config.synthesis.model != "embedded":
         return None
     tokens = config.synthesis.max_tokens

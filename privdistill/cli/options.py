@@ -198,14 +198,16 @@ def _spec_options(
         str | None,
         typer.Option(
             rich_help_panel=_SYNTHESIS,
-            metavar="low-rank|whole",
-            help="What recipe finetune trains in the last layers (default: low-rank).",
+            metavar="low-rank|whole|full",
+            help="What recipe finetune trains: adapters, weight matrices, or every number (default: low-rank).",
         ),
     ] = None,
     tuned_layers: Annotated[
         int | None,
         typer.Option(
-            rich_help_panel=_SYNTHESIS, metavar="K", help="How many of the last layers it trains (default: 4)."
+            rich_help_panel=_SYNTHESIS,
+            metavar="K",
+            help="How many of the last layers it trains (default: 4; full: the whole model).",
         ),
     ] = None,
     vocabulary_shortlist: Annotated[

@@ -1,8 +1,9 @@
-"""A language model's adapters, trained on the records by DP-SGD: the last layers only, on activations computed once.
+"""A language model, trained on the records by DP-SGD: adapters or every number, of the last layers or of all of it.
 
 Below the cut a record passes once and its activations are kept in memory; above it the engine (`mechanisms.dpsgd`)
 trains adapters, low-rank or of whole weights. Every pass has the same number of rows and a padded length that its own
 units decide, so that a unit's gradient is bitwise a function of the unit and the iterate: never of its batch mates.
+In full training a pass is one unit, whatever is trained: norms, biases, embeddings and head have no mates either.
 
 Each step is persisted before the next one begins. A killed run goes on from the last persisted step; a step that was
 not persisted was seen by nobody and is drawn anew, under the same charge (see `mechanisms.checkpoints`). Random state
@@ -12,142 +13,36 @@ It does not know epsilon, delta, who asked, or what is written with the adapted 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from privdistill.accounting.budget import Sampling
 from privdistill.errors import ConfigError, MechanismError, PrivacyError
-from privdistill.features.blocks import class_of
 from privdistill.features.encoded import Encoded
-from privdistill.features.sequences import TokenSequence, token_sequence
 from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
-from privdistill.mechanisms.dpsgd import Schedule, Spans, train_privately
+from privdistill.mechanisms.dpsgd import Clipping, Schedule, Spans, train_privately
 from privdistill.mechanisms.dpsgd.ghost import is_cheaper
-from privdistill.mechanisms.likelihood import Head, record_loss
-from privdistill.mechanisms.release import FinetuneRequest, IntArray, MechanismRecord, PrivateUnits, Release
+from privdistill.mechanisms.likelihood import Head
+from privdistill.mechanisms.release import FinetuneRequest, MechanismRecord, PrivateUnits, Release
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.locality import require_local
 from privdistill.models.adaptation.tail import GRID, ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
-__all__ = ["TailLoss", "make_sequences", "release_adapter", "require_trainable"]
+__all__ = ["release_adapter", "require_trainable"]
 
 
 _COPIES = 1.4
 """Gradients of all parameters, room for those of one to be gathered by unit, and a sum in double precision."""
 _GHOSTLY_COPIES = 14
 """Trained numbers, a copy of them, their sums in double precision, noise, and what Adam and a checkpoint keep."""
-
-
-class _Kept(NamedTuple):
-    """One record below the cut."""
-
-    hidden: torch.Tensor  # (L, H)
-    sequence: TokenSequence
-
-
-def make_sequences(
-    units: PrivateUnits, encoded: Encoded, request: FinetuneRequest, model: TunableModel
-) -> list[TokenSequence | None]:
-    """One sequence for each record, from that record alone; None for a record without a class or without tokens."""
-    wordings = [[model.token_ids(text) for text in one] for one in request.prompts]
-    labels = units.labels if units.labels is not None else [None] * len(units.texts)
-    out: list[TokenSequence | None] = []
-    for i, (text, label) in enumerate(zip(units.texts, labels, strict=True)):
-        y = class_of(request.classes, label, encoded.embeddings[i])
-        cut = bool(encoded.truncated[i])
-        out.append(
-            None
-            if y is None
-            else token_sequence(
-                text, encoded.tokens[i], cut=cut, wordings=wordings[y], end=request.end, max_tokens=request.max_tokens
-            )
-        )
-    return out
-
-
-class TailLoss:
-    """Losses of records, each with the shapes that its own unit decides."""
-
-    def __init__(
-        self,
-        tail: Tail,
-        head: Head,
-        sequences: list[TokenSequence | None],
-        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    ) -> None:
-        """Compute the activations below the cut, batches of equal shape at a time."""
-        self._tail, self._head = tail, head
-        self._lengths = [0 if one is None else _length(one) for one in sequences]
-        self._kept: list[_Kept | None] = [None] * len(sequences)
-        done = 0
-        groups: dict[int, list[int]] = {}
-        for i, length in enumerate(self._lengths):
-            if length:
-                groups.setdefault(length, []).append(i)
-        for length, members in sorted(groups.items()):
-            for start in range(0, len(members), ROWS):
-                part = members[start : start + ROWS]
-                ids = torch.zeros((ROWS, length), dtype=torch.long)  # (ROWS, L)
-                for row, i in enumerate(part):
-                    one = sequences[i]
-                    if one is not None:
-                        ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
-                hidden = tail.below(ids)  # (ROWS, L, H)
-                for row, i in enumerate(part):
-                    one = sequences[i]
-                    if one is not None:
-                        self._kept[i] = _Kept(hidden[row].clone(), one)
-                done += len(part)
-                progress("reading records below the cut", done, sum(length > 0 for length in self._lengths))
-
-    @property
-    def module(self) -> torch.nn.Module:
-        """What is trained: the adapters' upper matrices."""
-        return torch.nn.ModuleList([adapter.up for adapter in self._tail.adapters.values()]).train()
-
-    def passes(self, drawn: Spans) -> Iterator[list[tuple[int, int]]]:
-        """Whole units of one padded length, together at most `ROWS` records."""
-        groups: dict[int, list[tuple[int, int]]] = {}
-        for low, high in drawn:
-            groups.setdefault(max(self._lengths[low:high]), []).append((low, high))
-        for length, members in sorted(groups.items()):
-            if not length:
-                continue  # nothing to predict in any of their records: gradient zero
-            part: list[tuple[int, int]] = []
-            size = 0
-            for low, high in members:
-                if part and size + high - low > ROWS:
-                    yield part
-                    part, size = [], 0
-                part.append((low, high))
-                size += high - low
-            yield part
-
-    def __call__(self, module: torch.nn.Module, records: IntArray) -> torch.Tensor:
-        """Losses (B,) of the records of one pass; rows that fill the batch have none."""
-        del module  # its matrices sit inside the tail
-        length = max(self._lengths[i] for i in records)
-        first = next(kept for kept in (self._kept[i] for i in records) if kept is not None)
-        batch = first.hidden.new_zeros((ROWS, length, first.hidden.shape[1]))  # (ROWS, L, H)
-        for row, i in enumerate(records):
-            kept = self._kept[i]
-            if kept is not None:
-                batch[row, : len(kept.hidden)] = kept.hidden
-        out = self._tail.above(batch)  # (ROWS, L, H)
-        losses = []
-        for row, i in enumerate(records):
-            kept = self._kept[i]
-            if kept is None:
-                losses.append(out[row].sum() * 0.0)
-                continue
-            start, targets = kept.sequence.start, torch.from_numpy(kept.sequence.targets)
-            window = out[row, start : start + padded_length(len(targets))]
-            losses.append(record_loss(window, targets, self._head))
-        return torch.stack([loss.float() for loss in losses])
+_COPIES_ALONE = 18
+"""The same, one gradient, and the tensors that compute."""
+_LOGITS = 3
+"""Logits, their slopes and the probabilities in between."""
 
 
 def release_adapter(
@@ -163,7 +58,7 @@ def release_adapter(
     checkpoints: Checkpoints,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Release:
-    """Train the adapters once with DP-SGD and let the last iterate out.
+    """Train once with DP-SGD and let the last iterate out.
 
     Guarantee: a composition of `sampling.steps` Poisson-sampled Gaussians of `noise_multiplier` and
         `sampling.sample_rate` (float noise); the release is a function of its last iterate.
@@ -183,8 +78,8 @@ def release_adapter(
         progress: (stage, done, total).
 
     Returns:
-        payload: dotted name of each adapted map -> (outside, rank) matrix; noise `step`: standard deviation of the
-        noise in one cell of one averaged gradient.
+        payload: dotted name of each adapted map -> (outside, rank) matrix, or of each parameter -> correction; noise
+        `step`: standard deviation of the noise in one cell of one averaged gradient.
 
     Raises:
         PrivacyError: another model than the declared one, units too large for one pass, or a shortlist of no meaning.
@@ -192,7 +87,7 @@ def release_adapter(
         ConfigError: gradients of one pass do not fit into memory.
         MechanismError: weights did not move, an invariant was broken, or the charge is refused.
     """
-    tail, ghost = require_trainable(request, model, units.contribution_bound)
+    tail, clipping = require_trainable(request, model, units.contribution_bound)
     spans = units.spans()
     if any(high - low > units.contribution_bound for low, high in spans):
         raise MechanismError("a unit exceeds the contribution bound; nothing is released, please report this")
@@ -206,7 +101,7 @@ def release_adapter(
     )
     matrices = tail.matrices
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
-    head = Head.of(tail.head, tail.head_bias, shortlist)
+    head = Head.of(tail.head, tail.head_bias, shortlist) if tail.cut else None
     record = schedule.record(request.name, sum(matrix.numel() for matrix in matrices.values()))
     found = checkpoints.load(request, schedule)
     if found is None:
@@ -216,7 +111,7 @@ def release_adapter(
         _restore(matrices, found)
     if found is None or found.steps < schedule.steps:
         loss = TailLoss(tail, head, make_sequences(units, encoded, request, model), progress)
-        _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress, ghost)
+        _train(loss, matrices, spans, schedule, request, checkpoints, lambda: kept(record), found, progress, clipping)
     if checkpoints.history(request.name) != (record.noise_multiplier, record.sample_rate, record.steps):
         raise MechanismError("the steps that are persisted are not those that were charged; nothing is released")
     return Release(
@@ -229,7 +124,7 @@ def release_adapter(
 
 def require_trainable(
     request: FinetuneRequest, model: TunableModel, contribution_bound: int, records: float | None = None
-) -> tuple[Tail, bool]:
+) -> tuple[Tail, Clipping]:
     """What can be refused by public facts, so that it is refused before anything is charged.
 
     Args:
@@ -239,7 +134,7 @@ def require_trainable(
         records: about how many were declared to be read, never how many there are; None: not looked at.
 
     Returns:
-        The layers that are trained, and whether sums are clipped without one gradient per record.
+        The layers that are trained, and how sums are clipped: what takes least room.
 
     Raises:
         PrivacyError: another model than the declared one, units too large for one pass, or texts that may be longer
@@ -260,17 +155,25 @@ def require_trainable(
             f"a prompt and {request.max_tokens} tokens of a record may take {positions} positions, and this model has "
             f"{there}; lower --max-tokens, or choose another --model"
         )
-    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
+    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute, full=request.full)
+    if request.shortlist is not None and not tail.cut:
+        raise PrivacyError(
+            "a shortlist is for a frozen head, and here the head is trained; drop --vocabulary-shortlist"
+        )
     require_local(tail)
     matrices = tail.matrices
     cells = sum(matrix.numel() for matrix in matrices.values())
+    clipping: Clipping = "alone" if tail.full else "per-unit"
+    kept = positions * sum(sum(matrix.shape) for matrix in matrices.values())
+    if tail.full:  # logits of all records of a unit, where the head sees slopes
+        kept = 0 if tail.cut else _LOGITS * contribution_bound * positions * len(tail.head)
     # A unit of several records is clipped as a whole, which needs its gradient.
-    ghost = contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions)
-    sides = sum(sum(matrix.shape) for matrix in matrices.values())
-    taken = _require_memory(cells, ghost, kept=positions * sides)
+    elif contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions):
+        clipping = "ghost"
+    taken = _require_memory(cells, clipping, kept)
     if records is not None:
         _require_room(tail, records, positions, taken)
-    return tail, ghost
+    return tail, clipping
 
 
 def _train(
@@ -283,7 +186,7 @@ def _train(
     kept: Callable[[], None],
     found: Checkpoint | None,
     progress: Callable[[str, int, int], None],
-    ghost: bool,
+    clipping: Clipping,
 ) -> None:
     done = 0 if found is None else found.steps
     adam: list[torch.optim.Adam] = []
@@ -291,7 +194,7 @@ def _train(
 
     def make_optimizer(trained: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         if [id(one) for one in trained] != [id(one) for one in matrices.values()]:
-            raise MechanismError("the parameters that are trained are not the adapters; nothing is released")
+            raise MechanismError("the parameters that are trained are not those of the plan; nothing is released")
         adam.append(torch.optim.Adam(trained, lr=request.learning_rate))
         if found is not None:
             found.restore(adam[0], matrices)
@@ -317,7 +220,7 @@ def _train(
         make_optimizer=make_optimizer,
         after_step=after_step,
         passes=loss.passes,
-        ghost=ghost,
+        clipping=clipping,
     )
 
 
@@ -327,13 +230,18 @@ def _positions(request: FinetuneRequest, model: TunableModel) -> int:
     return padded_length(prompt + padded_length(request.max_tokens + 1))
 
 
-def _require_memory(cells: int, ghost: bool, kept: int = 0) -> float:
+def _require_memory(cells: int, clipping: Clipping, kept: int = 0) -> float:
     """Refuse before anything is charged what would be killed half-way; returns the bytes that gradients take.
 
     Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision, and
-    each row has `kept` numbers of inputs and slopes at most.
+    each row has `kept` numbers of inputs and slopes at most; a unit alone has one gradient beside that sum.
     """
-    needed = 4 * (cells * _GHOSTLY_COPIES + ROWS * kept if ghost else cells * ROWS * _COPIES)
+    numbers = {
+        "per-unit": cells * ROWS * _COPIES,
+        "ghost": cells * _GHOSTLY_COPIES + ROWS * kept,
+        "alone": cells * _COPIES_ALONE + kept,
+    }
+    needed = 4 * numbers[clipping]
     there = _memory()
     if needed > there:
         raise ConfigError(
@@ -345,8 +253,8 @@ def _require_memory(cells: int, ghost: bool, kept: int = 0) -> float:
 
 def _require_room(tail: Tail, records: float, positions: int, taken: float) -> None:
     """Refuse what does not fit should every record be as long as it may: else a run would end by how long they are."""
-    entering = tail.below(torch.zeros((1, GRID), dtype=torch.long))  # (1, GRID, H)
-    needed = records * positions * entering.shape[2] * entering.element_size()
+    entering = tail.below(torch.zeros((1, GRID), dtype=torch.long))  # (1, GRID, H), or (1, GRID) token ids
+    needed = records * positions * entering.element_size() * entering.numel() / GRID
     there = _memory()
     if needed + taken > there:
         raise ConfigError(
@@ -367,8 +275,3 @@ def _restore(matrices: dict[str, torch.Tensor], found: Checkpoint) -> None:
     with torch.no_grad():
         for name, matrix in matrices.items():
             matrix.copy_(found.weights[name])
-
-
-def _length(sequence: TokenSequence) -> int:
-    """Padded length of a record's row: room for its own window of targets."""
-    return padded_length(sequence.start + padded_length(len(sequence.targets)))

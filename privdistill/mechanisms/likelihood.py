@@ -1,4 +1,4 @@
-"""The loss of one record: mean negative log-likelihood of its own tokens under a frozen head.
+"""The loss of one record: mean negative log-likelihood of its own tokens under the head, frozen or trained.
 
 Each record is computed with shapes that only it decides (its own window of positions, padded to the public grid) and
 divided by its own number of targets, so that its gradient is a function of it alone. Logits exist only where there is
@@ -14,7 +14,7 @@ import torch
 
 from privdistill.errors import PrivacyError
 
-__all__ = ["Head", "record_loss"]
+__all__ = ["Head", "record_loss", "trained_head_loss"]
 
 
 class Head(NamedTuple):
@@ -63,6 +63,21 @@ def record_loss(hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torc
     """
     loss: torch.Tensor = _FrozenHead.apply(hidden, targets, head)  # type: ignore[no-untyped-call]
     return loss
+
+
+def trained_head_loss(
+    hidden: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """The same, differentiable in the head too.
+
+    Args:
+        hidden: (W, H) as in `record_loss`.
+        targets: (T,) the record's tokens, T <= W.
+        weight: (V, H) of the head.
+        bias: (V,) or None.
+    """
+    logits = torch.nn.functional.linear(hidden[: len(targets)], weight, bias).float()  # (T, V)
+    return torch.nn.functional.cross_entropy(logits, targets)
 
 
 class _FrozenHead(torch.autograd.Function):

@@ -86,7 +86,7 @@ class Task:
     class_shares: Literal["tempered", "counted"] = "tempered"
     refinement: Literal["none", "admm", "language-model"] = "none"
     matcher: Literal["distribution", "gradient", "metamodel", "trajectory"] = "distribution"
-    tuned_weights: Literal["low-rank", "whole"] = "low-rank"
+    tuned_weights: Literal["low-rank", "whole", "full"] = "low-rank"
     tuned_layers: int | None = None
     vocabulary_shortlist: int | None = None
     recompute: bool = False

@@ -1,9 +1,9 @@
 """Recipe `finetune`: the language model learns the domain under DP-SGD, then writes half of what is selected from.
 
 Most of the budget buys what the chosen matcher measures, by default the statistic of `distribution`: counts, moments
-and words for the teacher, the steering and the selection. The rest trains low-rank adapters in the last layers of the
-public model, conditional on the label. Half of the candidates are then written by the adapted model, half by the public
-one, and everything that follows is the same.
+and words for the teacher, the steering and the selection. The rest trains the public model, conditional on the label:
+low-rank adapters in its last layers, or more of it where asked. Half of the candidates are then written by the trained
+model, half by the public one, and everything that follows is the same.
 
 Hyper-parameters are public rules of declared numbers; none is tuned on the corpus. It does not know private text: it
 sees releases.
@@ -54,15 +54,21 @@ _BATCHES_PER_EPOCH = 14.0
 _UNKNOWN_SIZE_RATE = 0.06
 _LAYERS = 4
 _RANK = 8
-_LEARNING_RATES = {"low-rank": 1.5e-2, "whole": 3e-3}
+_LEARNING_RATES = {"low-rank": 1.5e-2, "whole": 3e-3, "full": 1e-3}
 """Of Adam, which does not see the scale of what it is given. So few steps ask for large ones, and on public stand-ins
 the noise of epsilon 1 asked for no smaller ones than that of epsilon 8 (benchmarks/dpsgd.md)."""
+_WIDTH = 576
+"""Of the embedded model, for which these rates were chosen. What a step of Adam adds to an output grows with how many
+inputs there are, so rates of weights themselves fall with the width (Yang et al. 2022, arXiv:2203.03466, table 3); an
+adapter sees as many inputs as its rank has."""
 _MAX_GRAD_NORM = 0.01
 """Far below any gradient: each is scaled to this norm, so there is no clip to tune (Bu, Wang, Zha & Karypis 2023,
 arXiv:2206.07136), and Adam does not see the scale."""
 _POOL_TOKENS = 48
-_CELLS_A_LAYER = {"low-rank": 41_472, "whole": 3_538_944}
+_CELLS_A_LAYER = {"low-rank": 41_472, "whole": 3_538_944, "full": 3_540_096}
 """Trained numbers in a layer of the embedded model."""
+_ALL_LAYERS, _LAST_NORM, _EMBEDDINGS = 30, 576, 28_311_552
+"""Of the embedded model: its layers, and the numbers that full training trains above and below them."""
 _CORES = 2
 _TOKENS_TIMED, _SECONDS_BELOW, _SECONDS_ABOVE = 40, 0.065, 0.083
 """Processor seconds of one record below the cut and of one visit above it: measured for sequences of 40 tokens in
@@ -150,7 +156,7 @@ class FinetuneRecipe:
 
 def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
     """Noise against signal, time and memory of the training, for the embedded model on two cores."""
-    layers, options = task.tuned_layers or _LAYERS, tuple(_of_options(task))
+    options = tuple(_of_options(task))
     yield from options
     size = task.train_size
     if size is None:
@@ -173,7 +179,7 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
             f"that is louder than any noise that was tried with adapters; {_LOUD} times left {_LEFT} of what is learnt "
             "under little noise. Recipe `distribution` asks for far less"
         )
-    if (layers, task.tuned_weights) != (_LAYERS, "low-rank"):
+    if (task.tuned_layers or _LAYERS, task.tuned_weights) != (_LAYERS, "low-rank"):
         yield f"how long this takes was measured for low-rank adapters in {_LAYERS} layers only"
         return
     yield (
@@ -187,8 +193,21 @@ def _loudness(task: Task, noise_multiplier: float) -> float | None:
     if task.train_size is None:
         return None
     sample_rate, steps = schedule_for(task.size)
-    cells = (task.tuned_layers or _LAYERS) * _CELLS_A_LAYER[task.tuned_weights]
-    return noise_multiplier * math.sqrt(cells / steps) / (sample_rate * task.train_size)
+    return noise_multiplier * math.sqrt(_cells(task) / steps) / (sample_rate * task.train_size)
+
+
+def _cells(task: Task) -> int:
+    """How many numbers of the embedded model are trained."""
+    full = task.tuned_weights == "full"
+    everything = full and task.tuned_layers is None
+    layers = task.tuned_layers or (_ALL_LAYERS if full else _LAYERS)
+    return layers * _CELLS_A_LAYER[task.tuned_weights] + full * _LAST_NORM + everything * _EMBEDDINGS
+
+
+def _learning_rate(task: Task, model: TunableModel) -> float:
+    """By what is trained, and for weights themselves by the width of the model."""
+    rate = _LEARNING_RATES[task.tuned_weights]
+    return rate if task.tuned_weights == "low-rank" else rate * _WIDTH / int(model.network.config.hidden_size)
 
 
 def _of_options(task: Task) -> Iterator[str]:
@@ -240,7 +259,7 @@ def _request(
         name=GENERATOR,
         classes=rule,
         model=model.id,
-        layers=task.tuned_layers or _LAYERS,
+        layers=task.tuned_layers or (None if task.tuned_weights == "full" else _LAYERS),
         rank=_RANK if task.tuned_weights == "low-rank" else None,
         prompts=tuple(item_prompts(task.describe, word, task.fields) for word in words),
         end=_line_end(model),
@@ -248,8 +267,9 @@ def _request(
         shortlist=shortlist,
         max_grad_norm=_MAX_GRAD_NORM,
         expected_units=expected_units,
-        learning_rate=_LEARNING_RATES[task.tuned_weights],
+        learning_rate=_learning_rate(task, model),
         recompute=task.recompute,
+        full=task.tuned_weights == "full",
     )
 
 

@@ -45,10 +45,10 @@ def config(letters: Path, tiny_language_model: Path, tiny_encoder: Path) -> RunC
             rows=8,
             model=str(tiny_language_model),
             encoder=str(tiny_encoder),
-            max_tokens=24,
+            max_tokens=64,
             rationales=True,
         ),
-        performance=Performance(pool_factor=1.5, dtype="float32"),
+        performance=Performance(pool_factor=12, dtype="float32"),
     )
 
 

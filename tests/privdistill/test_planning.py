@@ -107,6 +107,8 @@ def test_what_would_drown_is_refused() -> None:
         tuned_layers=30,
     )
     assert "training would drown" in (make_plan(whole).refusal or "")
+    full = whole.synthesis.model_copy(update={"tuned_weights": "full", "tuned_layers": None})
+    assert "training would drown" in (make_plan(whole.model_copy(update={"synthesis": full})).refusal or "")
     other = whole.model_copy(update={"synthesis": whole.synthesis.model_copy(update={"model": "some/model"})})
     assert make_plan(other).refusal is None
     people = {"unit": "person", "contribution_bound": 33, "size": 10**5}

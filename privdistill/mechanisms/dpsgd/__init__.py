@@ -16,10 +16,10 @@ It does not know what is trained, epsilon, delta or who is charged: the caller c
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,12 +31,16 @@ from privdistill.mechanisms.dpsgd.clipping import clipped_sums
 from privdistill.mechanisms.dpsgd.ghost import Ghost
 from privdistill.mechanisms.release import FloatArray, IntArray, MechanismRecord
 
-__all__ = ["Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
+__all__ = ["Clipping", "Schedule", "Spans", "clip_and_sum", "gaussians", "poisson_sample", "train_privately"]
 
 # Opacus is imported where it is used: importing it configures logging.
 
 Loss = Callable[[torch.nn.Module, IntArray], torch.Tensor]
 Spans = Sequence[tuple[int, int]]
+Clipping = Literal["per-unit", "ghost", "alone"]
+"""How a pass is clipped. `per-unit`: by a gradient of each unit, from Opacus' hooks. `ghost`: from inputs and slopes of
+linear maps (see `ghost`), for units of one record. `alone`: it holds one unit, whose gradient is autograd's own, of
+whatever is trained."""
 
 _CHUNK = 1 << 18
 _MARGIN = 1 - 1e-5
@@ -115,14 +119,14 @@ def clip_and_sum(
     max_grad_norm: float,
     filled: int | None = None,
     *,
-    ghost: bool = False,
+    clipping: Clipping = "per-unit",
 ) -> list[torch.Tensor]:
     """The un-noised sum over units of clipped gradients, one tensor a parameter: private, for tests only.
 
     Unit: one span. Adjacency: add or remove one span.
     Sensitivity: changes by at most `max_grad_norm` in L2 over all parameters together.
     """
-    watched = _watched(module, ghost)
+    watched = _WAYS[clipping](module)
     optimizer = _optimizer(torch.optim.SGD(_trained(watched.module), lr=1.0), max_grad_norm, noise_multiplier=1.0)
     watched.backward(loss, spans, filled, optimizer)
     optimizer.clip_and_accumulate()
@@ -139,7 +143,7 @@ def train_privately(
     make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
     after_step: Callable[[int], None] = lambda step: None,
     passes: Callable[[Spans], Iterable[Spans]] | None = None,
-    ghost: bool = False,
+    clipping: Clipping = "per-unit",
 ) -> None:
     """Train the parameters of `module` that require a gradient, in place. Every iterate may be released.
 
@@ -159,14 +163,13 @@ def train_privately(
         after_step: told how many steps are done; may copy the parameters.
         passes: cuts a batch into what goes through the module at once, for losses that need equal shapes; units whose
             loss is a constant may be left out. None: whole units in the order of the corpus.
-        ghost: clip without one gradient per unit in memory (`mechanisms.dpsgd.ghost`): weights of linear maps alone,
-            and units of one record.
+        clipping: by which way; what comes out is the same but for rounding.
 
     Raises:
         MechanismError: a trained parameter saw no gradient, a sum exceeds what its units are clipped to, or the noise
             is not what it is said to be.
     """
-    watched = _watched(module, ghost)
+    watched = _WAYS[clipping](module)
     try:
         optimizer = _optimizer(
             make_optimizer(_trained(watched.module)),
@@ -187,10 +190,6 @@ def train_privately(
         optimizer.zero_grad(set_to_none=True)
     finally:
         watched.remove_hooks()
-
-
-def _watched(module: torch.nn.Module, ghost: bool) -> "_PerUnit | _Ghostly":
-    return _Ghostly(module) if ghost else _PerUnit(module)
 
 
 class _PerUnit:
@@ -228,13 +227,57 @@ class _Ghostly:
         self._ghost.forget()
         if [id(one) for one in optimizer.params] != [id(one) for one in self._ghost.weights]:
             raise MechanismError("what is clipped is not what is trained; nothing is released, please report this")
-        for parameter in optimizer.params:
-            parameter.grad = None  # what autograd summed was not clipped
-            parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # Opacus asks that there is one
-        optimizer.clip_and_accumulate = partial(_accumulate, optimizer, sums)
+        _hand_over(optimizer, sums)
 
     def remove_hooks(self) -> None:
         self._ghost.remove_hooks()
+
+
+class _Alone:
+    """One unit a pass: what autograd sums is its gradient, of any parameter, and nothing has to be told apart."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+
+    def backward(self, loss: Loss, spans: Spans, filled: int | None, optimizer: Any) -> None:
+        if len(spans) > 1:
+            raise MechanismError("a pass holds more than the one unit that it is for; nothing is released")
+        for parameter in optimizer.params:
+            parameter.grad = None
+        if spans:
+            (losses,) = (_losses(self.module, loss, np.arange(low, high)) for low, high in spans)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            if all(parameter.grad is None for parameter in optimizer.params):
+                raise MechanismError("no trained parameter saw a gradient; nothing is released, please report this")
+        # What a unit does not touch has no gradient of it.
+        rows = [
+            parameter.new_zeros((len(spans), *parameter.shape)) if parameter.grad is None else _finite(parameter.grad)
+            for parameter in optimizer.params
+        ]
+        _hand_over(optimizer, clipped_sums(rows, optimizer.max_grad_norm, at_once=1))
+
+    def remove_hooks(self) -> None:
+        """There are none."""
+
+
+_WAYS: Mapping[Clipping, type[_PerUnit] | type[_Ghostly] | type[_Alone]] = {
+    "per-unit": _PerUnit,
+    "ghost": _Ghostly,
+    "alone": _Alone,
+}
+
+
+def _finite(gradient: torch.Tensor) -> torch.Tensor:
+    """One row, (1, ...), without what is no number."""
+    return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)[None]
+
+
+def _hand_over(optimizer: Any, sums: Sequence[torch.Tensor]) -> None:
+    """Let the optimizer take clipped sums in place of gradients: what autograd summed was not clipped."""
+    for parameter in optimizer.params:
+        parameter.grad = None
+        parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # Opacus asks that there is one
+    optimizer.clip_and_accumulate = partial(_accumulate, optimizer, sums)
 
 
 def _accumulate(optimizer: Any, sums: Sequence[torch.Tensor]) -> None:

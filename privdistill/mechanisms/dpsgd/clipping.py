@@ -32,7 +32,9 @@ _TINY = 1e-6
 """Added to norms before dividing, as Opacus does."""
 
 
-def clipped_sums(gradients: Sequence[torch.Tensor], max_grad_norm: float) -> list[torch.Tensor]:
+def clipped_sums(
+    gradients: Sequence[torch.Tensor], max_grad_norm: float, *, at_once: int = _ROWS
+) -> list[torch.Tensor]:
     """Sum over units of their clipped gradients, in double precision, one tensor a parameter.
 
     Unit: one row. Adjacency: add or remove one row.
@@ -42,29 +44,30 @@ def clipped_sums(gradients: Sequence[torch.Tensor], max_grad_norm: float) -> lis
     Args:
         gradients: (units, ...) of each parameter, finite.
         max_grad_norm: L2 bound of one row.
+        at_once: rows among which each norm is taken, the same in every pass.
     """
     if not len(gradients[0]):
         return [one.new_zeros(one.shape[1:], dtype=torch.float64) for one in gradients]
     flat = [one.reshape(len(one), -1) for one in gradients]
     # One parameter after the other: a reduction over all of them adds up in an order that the number of units decides.
-    squares = reduce(torch.add, (_squares(one).to(flat[0].device) for one in flat))  # (units,)
+    squares = reduce(torch.add, (_squares(one, at_once).to(flat[0].device) for one in flat))  # (units,)
     factors = (max_grad_norm / (squares.sqrt() + _TINY)).clamp(max=1.0)  # (units,), 0 for an infinite norm
     return [_sum(one, factors).view(full.shape[1:]) for one, full in zip(flat, gradients, strict=True)]
 
 
-def _squares(rows: torch.Tensor) -> torch.Tensor:
+def _squares(rows: torch.Tensor, at_once: int) -> torch.Tensor:
     """Squared norms (units,), double, of (units, cells)."""
     found = []
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        if len(part) < _ROWS:
-            part = torch.cat([part, part.new_zeros(_ROWS - len(part), part.shape[1])])
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        if len(part) < at_once:
+            part = torch.cat([part, part.new_zeros(at_once - len(part), part.shape[1])])
         found.append(_squares_of_part(part))
     return torch.cat(found)[: len(rows)]
 
 
 def _squares_of_part(rows: torch.Tensor) -> torch.Tensor:
-    """Squared norms (_ROWS,), double, of (_ROWS, cells)."""
+    """Squared norms (rows,), double, of (rows, cells)."""
     whole = rows.shape[1] // _BLOCK * _BLOCK
     blocks = rows[:, :whole].reshape(len(rows), whole // _BLOCK, _BLOCK)
     blocks = blocks if blocks.dtype == torch.float64 else blocks.float()  # in halves, norms would round down too far

@@ -163,14 +163,15 @@ class ExpertRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinetuneRequest:
-    """Ask for one DP-SGD run of adapters in a public language model under the plan entry `name`.
+    """Ask for one DP-SGD run of a public language model under the plan entry `name`.
 
     Noise multiplier, sample rate and steps are those of the plan; see `mechanisms.finetuning`.
 
     Attributes:
         model: id of the model, which must be the one that the door was given.
-        layers: how many of the last layers are adapted.
+        layers: how many of the last layers are trained; None, with `full` only: all, with embeddings and head.
         rank: of each adapter; None: whole weights are trained.
+        full: whether every number of these layers is trained, norms and biases too, and not linear maps alone.
         prompts: for each class, wordings of the text before a record.
         end: token id that ends a record.
         max_tokens: records are read up to this many tokens.
@@ -184,7 +185,7 @@ class FinetuneRequest:
     name: str
     classes: ClassRule
     model: str
-    layers: int
+    layers: int | None
     rank: int | None
     prompts: tuple[tuple[str, ...], ...]
     end: int
@@ -194,6 +195,7 @@ class FinetuneRequest:
     expected_units: float
     learning_rate: float
     recompute: bool = False
+    full: bool = False
 
 
 MechanismRequest = StatisticRequest | DisclosureRequest | ExpertRequest | FinetuneRequest

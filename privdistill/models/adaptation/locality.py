@@ -1,4 +1,4 @@
-"""Whether an adapted tail computes each record by itself: tried on public tokens before any record is read.
+"""Whether a tail computes each record by itself: tried on public tokens before any record is read.
 
 Clipping bounds what one record moves only where the gradients of the others stay as they are when it comes or goes. A
 mixture of experts breaks that: it gathers the tokens of all records by expert, so the shape in which one is computed,
@@ -7,7 +7,8 @@ and with it the last bits, depend on batch mates, and a bound on one record boun
 Probes of three lengths are computed twice, in other rows and with other mates, in the very type of the model. What the
 engine makes gradients of (activations below the cut, inputs and slopes of every adapted map) must agree to the last
 bit. Equal bits on one probe are not a proof, so two more things are required: both times the same operations on the
-same shapes, and none that multiplies by groups whose sizes the tokens decide.
+same shapes, and none that multiplies by groups whose sizes the tokens decide. In full training each unit passes alone
+above the cut, so only what lies below is looked at.
 
 It does not know records, losses or clipping.
 """
@@ -36,6 +37,8 @@ def require_local(tail: Tail) -> None:
     Raises:
         AssetError: it does, or the model cannot be computed in this way.
     """
+    if tail.full and not tail.cut:
+        return  # no two units are ever computed together
     generator = torch.Generator().manual_seed(0)
     vocabulary = tail.head.shape[0]
 
@@ -43,7 +46,7 @@ def require_local(tail: Tail) -> None:
         return torch.randint(vocabulary, shape, generator=generator)
 
     with torch.no_grad():
-        for matrix in tail.matrices.values():  # at zero an adapter passes no slope on
+        for matrix in tail.matrices.values() if tail.adapters else ():  # at zero an adapter passes no slope on
             matrix.copy_(0.01 * torch.randn(matrix.shape, generator=generator))
     probes = [tokens(length) for length in _LENGTHS]
     alone, crowd = torch.zeros((ROWS, 2 * GRID), dtype=torch.long), tokens(ROWS, 2 * GRID)
@@ -92,6 +95,8 @@ def _seen(tail: Tail, ids: torch.Tensor, rows: list[int]) -> tuple[list[tuple[st
     try:
         with trace, torch.enable_grad():
             hidden = tail.below(ids)
+            if tail.full:
+                return trace.operations, [hidden[rows]]
             out = tail.above(hidden)
             weights = torch.linspace(-1.0, 1.0, out.shape[1] * out.shape[2], device=out.device)
             (out.float() * weights.view(out.shape[1:])).sum().backward()

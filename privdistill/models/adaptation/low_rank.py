@@ -105,13 +105,17 @@ def merged(model: Any, corrections: Mapping[str, FloatArray]) -> Any:
 
     Args:
         model: a transformers model.
-        corrections: dotted name of a linear map -> `up` matrix (outside, rank).
+        corrections: dotted name of a linear map -> `up` matrix (outside, rank); or of a parameter -> what is added.
 
     Raises:
         ConfigError: a name or a shape does not fit the model, or nothing moved.
     """
     plain = shared_copy(model)
+    parameters = dict(model.named_parameters())
     for name, up in corrections.items():
+        if name in parameters:
+            _add(plain, name, parameters[name], up)
+            continue
         try:
             base = plain.get_submodule(name)
         except AttributeError:
@@ -122,9 +126,30 @@ def merged(model: Any, corrections: Mapping[str, FloatArray]) -> Any:
         with torch.no_grad():
             wrapped.up.weight.copy_(torch.as_tensor(up))
         _replace(plain, name, wrapped.merge())
-    if all(torch.equal(_weight(plain.get_submodule(name)), _weight(model.get_submodule(name))) for name in corrections):
+    if all(torch.equal(_called(plain, name), _called(model, name)) for name in corrections):
         raise ConfigError("the adapter leaves every weight of the model as it was; it was not trained")
     return plain
+
+
+def _add(plain: torch.nn.Module, name: str, before: torch.nn.Parameter, correction: FloatArray) -> None:
+    """Put the corrected tensor wherever the model has the frozen one, which may be in several places."""
+    if correction.shape != before.shape:
+        raise ConfigError(f"the correction does not fit {name!r} of this model; use the model it was trained for")
+    with torch.no_grad():
+        after = (before.float() + torch.as_tensor(correction, dtype=torch.float32)).to(before.dtype)
+    made = torch.nn.Parameter(after, requires_grad=False)
+    for part in plain.modules():
+        for leaf, one in list(part.named_parameters(recurse=False)):
+            if one is before:
+                setattr(part, leaf, made)
+
+
+def _called(model: torch.nn.Module, name: str) -> torch.Tensor:
+    """The weight of a linear map, or a parameter, by dotted name."""
+    try:
+        return model.get_parameter(name)
+    except AttributeError:
+        return _weight(model.get_submodule(name))
 
 
 def round_maps(model: Any) -> None:

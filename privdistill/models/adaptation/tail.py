@@ -6,7 +6,10 @@ runs on the kept activations with the lower layers passed through and learned po
 together are the whole is checked on a probe of public tokens when the cut is made; a model for which it does not hold
 is refused.
 
-With `recompute`, an adapted layer keeps its input only and is computed once more in the backward pass (gradient
+What is trained are adapters of the linear maps of the tail, or with `full` every number of it: its layers, what follows
+them up to the head, and, where nothing is cut off, embeddings and head too (`adaptation.full`).
+
+With `recompute`, a trained layer keeps its input only and is computed once more in the backward pass (gradient
 checkpointing): less memory, more time, the same numbers. It is the re-entrant kind on purpose. Its first pass records
 nothing, and hooks that capture activations for per-record gradients see a layer once, in the backward pass; the other
 kind shows it to them twice, and the gradients of Opacus 1.6 are then never finished (a test plants it).
@@ -24,6 +27,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from privdistill.errors import AssetError, PrivdistillError
+from privdistill.models.adaptation.full import free
 from privdistill.models.adaptation.low_rank import LowRank, attach, shared_copy
 
 __all__ = ["GRID", "ROWS", "Tail", "explained", "padded_length"]
@@ -59,54 +63,94 @@ def explained() -> Iterator[None]:
 
 
 class Tail:
-    """The last layers of a model, adapted; shares every frozen weight with the model it was cut from."""
+    """The last layers of a model, trained; shares every frozen weight with the model it was cut from.
 
-    def __init__(self, model: Any, layers: int, rank: int | None, *, recompute: bool = False) -> None:
+    Attributes:
+        full: whether every number of the tail is trained.
+        cut: whether something lies below; otherwise what enters the tail are token ids, and its head is trained too.
+    """
+
+    def __init__(
+        self, model: Any, layers: int | None, rank: int | None, *, recompute: bool = False, full: bool = False
+    ) -> None:
         """Cut `model` below its last `layers` layers and attach adapters of `rank` (None: whole weights) to them.
 
         Args:
             model: a transformers causal language model.
-            layers: how many are adapted.
+            layers: how many are trained; None, with `full` only: the model is not cut.
             rank: of each adapter.
-            recompute: whether adapted layers are computed once more in the backward pass instead of being kept.
+            recompute: whether trained layers are computed once more in the backward pass instead of being kept.
+            full: train every number instead; there are no adapters then.
 
         Raises:
             AssetError: the model has fewer layers, cannot be cut, or the two parts do not make up the whole.
         """
+        if (full and rank is not None) or (layers is None and not full):
+            raise AssetError("expected full training without a rank, or adapters in a number of layers")
         whole = shared_copy(model).eval()
         for parameter in whole.parameters():
             parameter.requires_grad_(False)
         path, stack = _layers(whole)
-        if not 1 <= layers <= len(stack):
+        trained = len(stack) if layers is None else layers
+        if not 1 <= trained <= len(stack):
             raise AssetError(f"expected 1 to {len(stack)} layers to train, found {layers}; this model has no more")
         self._below, self._recompute = whole.base_model, recompute
-        self._first = stack[len(stack) - layers]
+        self.full, self.cut = full, layers is not None
+        self._first = stack[len(stack) - trained]
         above = shared_copy(whole)
         upper = above.get_submodule(path)
-        for i in range(len(upper) - layers):
-            upper[i] = _Passed()
-        _silence(above)
+        if self.cut:
+            for i in range(len(upper) - trained):
+                upper[i] = _Passed()
+            _silence(above)
         self._above = above.base_model
-        head = above.get_output_embeddings()
-        self.head: torch.Tensor = head.weight  # (V, H)
-        self.head_bias: torch.Tensor | None = getattr(head, "bias", None)  # (V,)
+        self._head = above.get_output_embeddings()
         self.adapters: dict[str, LowRank] = {}
+        self._corrections: dict[str, torch.nn.Parameter] = {}
         with explained():
             self._check(whole)
-        names = {f"{path}.{i}": upper[i] for i in range(len(upper) - layers, len(upper))}
-        self.adapters = attach(names, rank)
+        names = {f"{path}.{i}": upper[i] for i in range(len(upper) - trained, len(upper))}
+        if full:
+            with explained():
+                self._corrections = free({**names, **_after(above, path)} if self.cut else {"": above})
+                self._require_slopes()
+        else:
+            self.adapters = attach(names, rank)
         if recompute:
             for layer in names.values():
                 layer.forward = partial(_recomputed, layer.forward)
 
     @property
     def matrices(self) -> dict[str, torch.Tensor]:
-        """What is trained: the upper matrix of each adapter, by dotted name of its linear map."""
-        return {name: adapter.up.weight for name, adapter in self.adapters.items()}
+        """What is trained: the upper matrix of each adapter by dotted name of its linear map, or all corrections."""
+        return {name: adapter.up.weight for name, adapter in self.adapters.items()} or dict(self._corrections)
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """What is trained, in the order of `matrices`."""
+        if self.full:
+            return torch.nn.ParameterList(self._corrections.values())
+        return torch.nn.ModuleList([adapter.up for adapter in self.adapters.values()])
+
+    @property
+    def head(self) -> torch.Tensor:
+        """The map to logits, (V, H); differentiable where it is trained."""
+        weight: torch.Tensor = self._head.weight
+        return weight
+
+    @property
+    def head_bias(self) -> torch.Tensor | None:
+        """What is added to logits, (V,), or None."""
+        return getattr(self._head, "bias", None)
 
     @torch.no_grad()
     def below(self, ids: torch.Tensor) -> torch.Tensor:
-        """Activations that enter the tail, (rows, length, H), for token ids (rows, length) padded on the right."""
+        """What enters the tail for token ids (rows, length) padded on the right: activations (rows, length, H).
+
+        Where nothing is cut off they are the token ids themselves.
+        """
+        if not self.cut:
+            return ids
         reached: list[torch.Tensor] = []
 
         def stop(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -123,13 +167,32 @@ class Tail:
         return reached[0].detach()
 
     def above(self, hidden: torch.Tensor) -> torch.Tensor:
-        """What the head sees, (rows, length, H), for activations from `below`; differentiable in the adapters."""
+        """What the head sees, (rows, length, H), for what `below` gives; differentiable in what is trained."""
+        if not self.cut:
+            seen: torch.Tensor = self._above(input_ids=hidden, use_cache=False).last_hidden_state
+            return seen
         for adapter in self.adapters.values():
             adapter.rows = len(hidden)
         if self._recompute and torch.is_grad_enabled():
             hidden = hidden.detach().requires_grad_()  # re-entrant: a layer none of whose inputs asks has no backward
         out: torch.Tensor = self._above(inputs_embeds=hidden, use_cache=False).last_hidden_state
         return out
+
+    def _require_slopes(self) -> None:
+        """Refuse, on public tokens, what would be noised without being trained."""
+        ids = torch.arange(_PROBE)[None] % self.head.shape[0]  # (1, P)
+        with torch.enable_grad():
+            seen = self.above(self.below(ids))  # (1, P, H)
+            scores = torch.nn.functional.linear(seen, self.head, self.head_bias).float()  # (1, P, V)
+            scores.square().mean().backward()
+        idle = sum(matrix.grad is None for matrix in self._corrections.values())
+        for matrix in self._corrections.values():
+            matrix.grad = None
+        if idle:
+            raise AssetError(
+                f"{idle} of {len(self._corrections)} tensors of this model take no part in what it computes of text, "
+                "so they cannot be trained; use --tuned-weights whole or low-rank, or choose another --model"
+            )
 
     @torch.no_grad()
     def _check(self, whole: Any) -> None:
@@ -179,6 +242,20 @@ def _layers(model: Any) -> tuple[str, torch.nn.ModuleList]:
         if isinstance(part, torch.nn.ModuleList) and len(part) == count:
             return name, part
     raise AssetError("this model has no list of decoder layers that can be cut; choose another --model")
+
+
+def _after(model: Any, path: str) -> dict[str, torch.nn.Module]:
+    """What follows the layers, up to the head: parts of the base model that are neither layers nor embeddings."""
+    base = model.base_model
+    prefix = next(name for name, part in model.named_modules() if part is base)
+    skipped = (model.get_submodule(path), model.get_input_embeddings())
+    around = {id(part) for part in base.modules() if any(one in part.modules() for one in skipped)}
+    found: dict[str, torch.nn.Module] = {}
+    for name, part in base.named_modules(prefix=prefix):
+        inside = any(name.startswith(f"{one}.") for one in (*found, path))
+        if id(part) not in around and not inside and name != path and next(part.parameters(), None) is not None:
+            found[name] = part
+    return found
 
 
 def _silence(model: Any) -> None:

@@ -20,8 +20,9 @@ from privdistill.mechanisms import dpsgd, expert, finetuning
 from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.dpsgd import poisson_sample
 from privdistill.mechanisms.expert import release_expert
-from privdistill.mechanisms.finetuning import TailLoss, release_adapter
+from privdistill.mechanisms.finetuning import release_adapter
 from privdistill.mechanisms.release import MechanismRecord, PrivateUnits
+from privdistill.mechanisms.tail_loss import TailLoss
 from tests.privdistill.families import FAMILIES, ToyModel, make_network
 from tests.privdistill.mechanisms.conftest import make_units
 from tests.privdistill.mechanisms.test_expert import request as expert_request

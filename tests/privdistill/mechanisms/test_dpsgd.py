@@ -251,7 +251,7 @@ def test_a_sum_longer_than_its_units_stops_the_run_before_noise(
             Schedule(1.0, 1.0, 1, BOUND, 2.0),
             make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
             after_step=lambda step: pytest.fail("a step was persisted"),
-            ghost=ghost,
+            clipping="ghost" if ghost else "per-unit",
         )
 
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from privdistill.features.encoded import Encoded
-from privdistill.mechanisms import finetuning
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences
+from privdistill.mechanisms import tail_loss
 from privdistill.mechanisms.release import MechanismRecord, PrivateUnits
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.low_rank import merged
 from tests.privdistill.families import FAMILIES, ToyModel, make_network
 from tests.privdistill.mechanisms.test_finetuning import (
@@ -76,8 +76,8 @@ def test_a_records_loss_is_that_of_the_whole_model_and_padding_counts_nothing(fa
 
 
 def test_planted_padding_in_the_denominator_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = finetuning.record_loss
-    monkeypatch.setattr(finetuning, "record_loss", lambda w, targets, h: real(w, targets, h) * len(targets) / len(w))
+    real = tail_loss.record_loss
+    monkeypatch.setattr(tail_loss, "record_loss", lambda w, targets, h: real(w, targets, h) * len(targets) / len(w))
     assert not losses_are_the_plain_ones("llama")
 
 
@@ -87,7 +87,7 @@ def test_a_unit_moves_the_clipped_sum_by_at_most_the_bound(family: str, ghost: b
     """Opacus #841: a gradient that is one for all records would not be bounded by any one of them."""
     units, encoded = corpus(9 * per_unit, per_unit)
     loss = loss_of(family, units, encoded, WHOLE if ghost else REQUEST, make_network(family, tied=ghost))
-    assert 0.9 * BOUND < how_far_a_unit_moves_the_sum(loss, units, ghost=ghost) <= BOUND
+    assert 0.9 * BOUND < how_far_a_unit_moves_the_sum(loss, units, "ghost" if ghost else "per-unit") <= BOUND
 
 
 @pytest.mark.parametrize("rank", [2, None])

@@ -12,8 +12,8 @@ import torch
 
 from privdistill.mechanisms import dpsgd
 from privdistill.mechanisms.dpsgd import clip_and_sum, clipping, ghost
-from privdistill.mechanisms.finetuning import TailLoss
 from privdistill.mechanisms.release import FinetuneRequest
+from privdistill.mechanisms.tail_loss import TailLoss
 from privdistill.models.adaptation.tail import ROWS
 from tests.privdistill.mechanisms.test_finetuning import BOUND, REQUEST, corpus, loss_of
 from tests.privdistill.mutation import plant
@@ -31,7 +31,7 @@ def factors(loss: TailLoss, spans: Sequence[Span], *, by_ghost: bool) -> dict[Sp
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clipping, "_sum", lambda rows, found: (seen.append(found), plain(rows, found))[1])
         patch.setattr(ghost, "_sum", lambda one, found, fine: (seen.append(found), ghostly(one, found, fine))[1])
-        clip_and_sum(loss.module, loss, spans, BOUND, ROWS, ghost=by_ghost)
+        clip_and_sum(loss.module, loss, spans, BOUND, ROWS, clipping="ghost" if by_ghost else "per-unit")
     assert all(torch.equal(one, seen[0]) for one in seen), "every map is clipped by the same factors"
     return dict(zip(spans, seen[0].tolist(), strict=True))
 
@@ -106,7 +106,7 @@ def test_planted_norms_over_the_records_alone_are_caught(monkeypatch: pytest.Mon
         plant(patch, ghost.Ghost, "_of", "_Seen(found.inputs.float(), found.slopes.float())", cut)
         assert not shapes_are_full(patch)
     with monkeypatch.context() as patch:
-        plant(patch, clipping, "_squares", "if len(part) < _ROWS:", "if not len(part):")
+        plant(patch, clipping, "_squares", "if len(part) < at_once:", "if not len(part):")
         assert not shapes_are_full(patch)
 
 
@@ -116,6 +116,6 @@ def test_planted_reductions_over_maps_are_caught(monkeypatch: pytest.MonkeyPatch
     new = "torch.stack([_largest_square(*one)[:records] for one in seen]).sum(dim=0)"
     plant(monkeypatch, ghost.Ghost, "clipped_sums", old, new)
     assert not are_their_own(by_ghost=True)
-    old = "reduce(torch.add, (_squares(one).to(flat[0].device) for one in flat))"
-    plant(monkeypatch, dpsgd, "clipped_sums", old, "torch.stack([_squares(one) for one in flat]).sum(dim=0)")
+    old = "reduce(torch.add, (_squares(one, at_once).to(flat[0].device) for one in flat))"
+    plant(monkeypatch, dpsgd, "clipped_sums", old, "torch.stack([_squares(one, at_once) for one in flat]).sum(dim=0)")
     assert not are_their_own(by_ghost=False)

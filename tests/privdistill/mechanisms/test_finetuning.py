@@ -18,10 +18,11 @@ from privdistill.features.encoded import Encoded
 from privdistill.features.sequences import token_sequence
 from privdistill.mechanisms import dpsgd, finetuning
 from privdistill.mechanisms.checkpoints import Checkpoints
-from privdistill.mechanisms.dpsgd import clip_and_sum
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences, release_adapter
+from privdistill.mechanisms.dpsgd import Clipping, clip_and_sum
+from privdistill.mechanisms.finetuning import release_adapter
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, FinetuneRequest, MechanismRecord, PrivateUnits, Release
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.tail import ROWS, Tail
 from tests.privdistill.families import FAMILIES, VOCABULARY, ToyModel, make_network
 
@@ -66,13 +67,13 @@ def loss_of(
     network: object = None,
 ) -> TailLoss:
     model = ToyModel(network or make_network(family))
-    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute)
+    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute, full=request.full)
     shortlist = None if request.shortlist is None else torch.from_numpy(request.shortlist)
     with torch.no_grad():
         for seed, matrix in enumerate(tail.matrices.values()):  # not at the start, where some gradients vanish
             matrix.copy_(torch.randn(matrix.shape, generator=torch.Generator().manual_seed(seed)) * 0.1)
     sequences = make_sequences(units, encoded, request, model)
-    return TailLoss(tail, Head.of(tail.head, tail.head_bias, shortlist), sequences)
+    return TailLoss(tail, Head.of(tail.head, tail.head_bias, shortlist) if tail.cut else None, sequences)
 
 
 def gradients(loss: Callable, module: torch.nn.Module, records: list[int]) -> np.ndarray:
@@ -147,13 +148,13 @@ def test_opacus_gradients_are_those_of_each_record_by_itself(family: str) -> Non
         assert np.allclose(found[row], torch.cat([one.flatten() for one in wanted]).numpy(), atol=1e-6)
 
 
-def how_far_a_unit_moves_the_sum(loss: TailLoss, units: PrivateUnits, *, ghost: bool = False) -> float:
+def how_far_a_unit_moves_the_sum(loss: TailLoss, units: PrivateUnits, clipping: Clipping = "per-unit") -> float:
     """The most that any one unit does; nearly the bound where the clip binds."""
 
     def total(spans: list[tuple[int, int]]) -> np.ndarray:
         sums = 0.0
         for part in loss.passes(spans):
-            parts = clip_and_sum(loss.module, loss, part, BOUND, ROWS, ghost=ghost)
+            parts = clip_and_sum(loss.module, loss, part, BOUND, ROWS, clipping=clipping)
             sums = sums + np.concatenate([one.detach().double().numpy().ravel() for one in parts])
         return sums
 

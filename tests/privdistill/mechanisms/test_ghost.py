@@ -48,7 +48,7 @@ def loss_on(records: Records):
 
 def clean(records: Records, *, ghost: bool = True) -> np.ndarray:
     spans = [(i, i + 1) for i in range(len(records))]
-    parts = clip_and_sum(network(), loss_on(records), spans, BOUND, ghost=ghost)
+    parts = clip_and_sum(network(), loss_on(records), spans, BOUND, clipping="ghost" if ghost else "per-unit")
     return np.concatenate([part.detach().double().numpy().ravel() for part in parts])
 
 
@@ -75,7 +75,10 @@ def test_sums_are_those_of_one_gradient_per_record(family: str, rank: int | None
     loss = loss_of(family, *corpus(60), replace(REQUEST, rank=rank))
     spans = [(i, i + 1) for i in same_shape(loss, 5)]
     for bound in (1e-3, 1e6):  # every record is clipped, none is
-        one, other = (clip_and_sum(loss.module, loss, spans, bound, ROWS, ghost=way) for way in (True, False))
+        one, other = (
+            clip_and_sum(loss.module, loss, spans, bound, ROWS, clipping="ghost" if way else "per-unit")
+            for way in (True, False)
+        )
         for found, wanted in zip(one, other, strict=True):
             assert float((found - wanted).norm()) <= 2e-3 * float(wanted.norm()) + 1e-9
 
@@ -83,7 +86,7 @@ def test_sums_are_those_of_one_gradient_per_record(family: str, rank: int | None
 def test_layers_that_are_computed_twice_are_seen_once() -> None:
     plain, again = (loss_of("llama", *corpus(60), replace(WHOLE, recompute=twice)) for twice in (False, True))
     spans = [(i, i + 1) for i in same_shape(plain, 5)]
-    sums = [clip_and_sum(loss.module, loss, spans, BOUND, ROWS, ghost=True) for loss in (plain, again)]
+    sums = [clip_and_sum(loss.module, loss, spans, BOUND, ROWS, clipping="ghost") for loss in (plain, again)]
     assert all(torch.equal(one, other) for one, other in zip(*sums, strict=True))
 
 
@@ -138,7 +141,7 @@ def test_noise_is_added_to_every_cell_and_an_empty_batch_is_noise_alone() -> Non
             [(i, i + 1) for i in range(len(records))],
             Schedule(1.0, 1.0, 1, BOUND, 1.0),
             make_optimizer=lambda trained: torch.optim.SGD(trained, lr=1.0),
-            ghost=True,
+            clipping="ghost",
         )
         assert all(bool((one != old).all()) for one, old in zip(module.parameters(), before, strict=True))
 
@@ -155,7 +158,7 @@ def test_several_passes_add_up() -> None:
             [(i, i + 1) for i in range(len(records))],
             Schedule(1e-9, 1.0, 1, BOUND, 1.0, per_pass),
             make_optimizer=lambda trained: torch.optim.SGD(trained, lr=1.0),
-            ghost=True,
+            clipping="ghost",
         )
         moved.append(start - torch.nn.utils.parameters_to_vector(module.parameters()).detach())
     assert torch.allclose(*moved, atol=1e-5)
@@ -171,15 +174,17 @@ def test_what_it_cannot_clip_is_refused() -> None:
     with pytest.raises(MechanismError, match="linear maps alone"):
         Ghost(torch.nn.Sequential(torch.nn.Embedding(2, 2), torch.nn.Linear(2, 2, bias=False)))
     with pytest.raises(MechanismError, match="units of one record"):
-        clip_and_sum(network(), loss_on(LARGE), [(0, 2)], BOUND, ghost=True)
+        clip_and_sum(network(), loss_on(LARGE), [(0, 2)], BOUND, clipping="ghost")
 
 
 def test_a_map_that_is_used_twice_or_not_at_all_stops_the_run() -> None:
     spans = [(0, 1), (1, 2)]
     with pytest.raises(MechanismError, match="used twice"):
-        clip_and_sum(network(), lambda m, at: loss_on(LARGE)(m, at) + loss_on(LARGE)(m, at), spans, BOUND, ghost=True)
+        clip_and_sum(
+            network(), lambda m, at: loss_on(LARGE)(m, at) + loss_on(LARGE)(m, at), spans, BOUND, clipping="ghost"
+        )
     with pytest.raises(MechanismError, match="no slopes of its own"):
-        clip_and_sum(network(), lambda m, at: loss_on(LARGE)(m[0], at), spans, BOUND, ghost=True)
+        clip_and_sum(network(), lambda m, at: loss_on(LARGE)(m[0], at), spans, BOUND, clipping="ghost")
 
 
 def test_a_map_that_folds_rows_and_positions_stops_the_run() -> None:
@@ -187,7 +192,7 @@ def test_a_map_that_folds_rows_and_positions_stops_the_run() -> None:
         return module(torch.ones(len(where) * POSITIONS, WIDTH)).reshape(len(where), -1).sum(dim=1)
 
     with pytest.raises(MechanismError, match="no slopes of its own"):
-        clip_and_sum(network(), folded, [(0, 1), (1, 2)], BOUND, ghost=True)
+        clip_and_sum(network(), folded, [(0, 1), (1, 2)], BOUND, clipping="ghost")
 
 
 # ---------------------------------------------------------------------------------------------------------- the choice
@@ -199,14 +204,16 @@ def test_the_cheaper_way_is_a_function_of_public_numbers() -> None:
     assert not is_cheaper([(1536, 576)], 4096)
 
 
-@pytest.mark.parametrize(("rank", "per_unit", "expected"), [(None, 1, True), (2, 1, False), (None, 2, False)])
+@pytest.mark.parametrize(
+    ("rank", "per_unit", "expected"), [(None, 1, "ghost"), (2, 1, "per-unit"), (None, 2, "per-unit")]
+)
 def test_whole_weights_of_single_records_are_clipped_by_ghosts(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None, per_unit: int, expected: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None, per_unit: int, expected: str
 ) -> None:
-    asked: list[bool] = []
+    asked: list[str] = []
     real = finetuning.train_privately
     monkeypatch.setattr(
-        finetuning, "train_privately", lambda *given, **named: (asked.append(named["ghost"]), real(*given, **named))
+        finetuning, "train_privately", lambda *given, **named: (asked.append(named["clipping"]), real(*given, **named))
     )
     monkeypatch.setattr(finetuning, "is_cheaper", lambda shapes, positions: rank is None)
     request: FinetuneRequest = replace(REQUEST, rank=rank)
@@ -218,11 +225,11 @@ def test_what_does_not_fit_one_by_one_may_fit_as_a_sum(monkeypatch: pytest.Monke
     cells = 10_000_000
     there = 4 * cells * finetuning._GHOSTLY_COPIES
     monkeypatch.setattr(finetuning.os, "sysconf", lambda name: there if name == "SC_PHYS_PAGES" else 1)
-    finetuning._require_memory(cells, True)
+    finetuning._require_memory(cells, "ghost")
     with pytest.raises(ConfigError, match="--tuned-layers"):
-        finetuning._require_memory(cells, True, kept=cells // 2)
+        finetuning._require_memory(cells, "ghost", kept=cells // 2)
     with pytest.raises(ConfigError, match="--tuned-layers"):
-        finetuning._require_memory(cells, False)
+        finetuning._require_memory(cells, "per-unit")
 
 
 def test_what_is_clipped_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

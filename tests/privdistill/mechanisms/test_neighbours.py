@@ -18,9 +18,9 @@ from privdistill.features.encoded import Encoded, TextEncoder
 from privdistill.mechanisms import expert
 from privdistill.mechanisms.dpsgd import clip_and_sum, clipping, ghost
 from privdistill.mechanisms.expert import make_head
-from privdistill.mechanisms.finetuning import TailLoss, make_sequences
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, ExpertRequest, PrivateUnits
+from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.tail import ROWS, Tail
 from tests.privdistill.families import VOCABULARY, ToyModel, make_network
 from tests.privdistill.mechanisms.test_finetuning import REQUEST
@@ -160,7 +160,9 @@ class Adapters:
             loss = TailLoss(self._tail, self._head, make_sequences(units, encoded, request, self._model))
             total = np.zeros(sum(matrix.numel() for matrix in self._tail.matrices.values()))
             for part in loss.passes(units.spans()):
-                total += flat(clip_and_sum(loss.module, loss, part, BOUND, ROWS, ghost=self._ghost))
+                total += flat(
+                    clip_and_sum(loss.module, loss, part, BOUND, ROWS, clipping="ghost" if self._ghost else "per-unit")
+                )
             return total
 
         return clean

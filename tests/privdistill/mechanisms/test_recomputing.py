@@ -9,7 +9,7 @@ import torch
 
 from privdistill.errors import MechanismError
 from privdistill.mechanisms.dpsgd import clip_and_sum
-from privdistill.mechanisms.finetuning import TailLoss
+from privdistill.mechanisms.tail_loss import TailLoss
 from privdistill.models.adaptation import tail as tail_module
 from privdistill.models.adaptation.low_rank import round_maps
 from privdistill.models.adaptation.tail import ROWS

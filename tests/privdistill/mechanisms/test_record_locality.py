@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from privdistill.features.encoded import Encoded
-from privdistill.mechanisms import finetuning
-from privdistill.mechanisms.finetuning import TailLoss
+from privdistill.mechanisms import tail_loss
 from privdistill.mechanisms.release import FinetuneRequest, PrivateUnits
+from privdistill.mechanisms.tail_loss import TailLoss
 from privdistill.models.adaptation.tail import Tail, padded_length
 from tests.privdistill.families import FAMILIES, VOCABULARY, make_network
 from tests.privdistill.mechanisms import test_finetuning
@@ -111,7 +111,7 @@ def shapes_are_their_own(per_unit: int = 1) -> bool:
     units, encoded = corpus_of([*EVERYBODY, LONGER], per_unit)
     loss = loss_of("llama", units, encoded, REQUEST)
     fine: list[bool] = []
-    above, record_loss = Tail.above, finetuning.record_loss
+    above, record_loss = Tail.above, tail_loss.record_loss
 
     def noted_above(self: Tail, hidden: torch.Tensor) -> torch.Tensor:
         fine.append(all(max(loss._lengths[low:high]) == hidden.shape[1] for low, high in part))
@@ -123,7 +123,7 @@ def shapes_are_their_own(per_unit: int = 1) -> bool:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tail, "above", noted_above)
-        patch.setattr(finetuning, "record_loss", noted_loss)
+        patch.setattr(tail_loss, "record_loss", noted_loss)
         for part in loss.passes(units.spans()):
             loss(loss.module, np.array([i for low, high in part for i in range(low, high)]))
     return bool(fine) and all(fine)

@@ -35,7 +35,7 @@ def test_activations_of_all_declared_records_are_refused_at_their_longest(
     model = ToyModel(make_network(family).to(kind))
     positions = finetuning._positions(REQUEST, model)
     gradients = finetuning._require_memory(
-        sum(one.numel() for one in require_trainable(REQUEST, model, 1)[0].matrices.values()), ghost=False
+        sum(one.numel() for one in require_trainable(REQUEST, model, 1)[0].matrices.values()), "per-unit"
     )
     needed = 10**6 * positions * size + gradients
     monkeypatch.setattr(finetuning, "_memory", lambda: needed)
@@ -75,8 +75,8 @@ def test_looking_ahead_leaves_the_model_as_it_was() -> None:
     model = ToyModel(make_network("llama"))
     before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     for _ in range(2):
-        tail, ghost = require_trainable(REQUEST, model, 1)
-        assert not ghost
+        tail, clipping = require_trainable(REQUEST, model, 1)
+        assert clipping == "per-unit"
         assert len(tail.matrices) > 0
     after = model.network.state_dict()
     assert before.keys() == after.keys()

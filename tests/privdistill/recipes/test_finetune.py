@@ -79,6 +79,35 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     assert all(".1." in name for name in moved)
 
 
+@pytest.mark.parametrize("layers", [None, 1])
+def test_every_number_may_be_trained(bench: Bench, monkeypatch: pytest.MonkeyPatch, layers: int | None) -> None:
+    texts, labels = zip(*toy_rows(150), strict=True)
+    adapted: list[LanguageModel] = []
+    real = LanguageModel.adapted
+    monkeypatch.setattr(LanguageModel, "adapted", lambda *given: adapted.append(real(*given)) or adapted[-1])
+    rows, asked, charged = bench.run("finetune", texts, labels, tuned_weights="full", tuned_layers=layers)
+    assert len(rows.texts) == 12
+    before = {name: one.detach().float().numpy() for name, one in bench.model.network.named_parameters()}
+    (tuned,) = adapted
+    moved = {
+        name
+        for name, one in tuned.network.named_parameters()
+        if not np.array_equal(one.detach().float().numpy(), before[name])
+    }
+    trained = {name for name in before if layers is None or ".1." in name or name == "model.norm.weight"}
+    assert moved == trained
+    assert asked[1].layers == layers
+    assert charged[1].dimension == charged[1].steps * sum(before[name].size for name in trained)
+
+
+def test_the_cells_of_full_training_are_those_of_the_embedded_model() -> None:
+    """134,515,008 parameters, 3,540,096 in each of 30 layers, one matrix for embeddings and head."""
+    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, tuned_weights="full")
+    assert finetune._cells(task) == 134_515_008
+    assert finetune._cells(replace(task, tuned_layers=2)) == 2 * 3_540_096 + 576
+    assert finetune._cells(replace(task, tuned_weights="whole", tuned_layers=30)) == 30 * 3_538_944
+
+
 @pytest.mark.parametrize("matcher", ["gradient", "metamodel", "trajectory"])
 def test_any_matcher_chooses_from_what_both_models_wrote_under_the_same_budget(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, matcher: str
@@ -204,7 +233,12 @@ def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench
     whole = replace(context, task=replace(task, tuned_weights="whole"))
     asked = finetune.request_for(whole, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b")))
     assert asked.rank is None
-    assert asked.learning_rate < first.learning_rate, "whole weights move at once, a low-rank product by one factor"
+    width = bench.model.network.config.hidden_size
+    assert asked.learning_rate == finetune._LEARNING_RATES["whole"] * 576 / width
+    assert first.learning_rate == finetune._LEARNING_RATES["low-rank"]
+    full = replace(context, task=replace(task, tuned_weights="full", vocabulary_shortlist=None))
+    asked = finetune.request_for(full, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b")))
+    assert (asked.layers, asked.rank, asked.full) == (None, None, True)
 
 
 @pytest.mark.parametrize("max_tokens", [376, 430, 487])
