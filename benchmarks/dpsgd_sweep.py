@@ -4,7 +4,7 @@ The corpus is a public stand-in, and only its private side is used: records to t
 of the rule is doubled or halved and more at a time, the learning rate and the number of steps together. Noise is what a
 corpus of the declared size would get at that epsilon by each setting's own schedule; with fewer records, noise and
 expected batch shrink together, so that noise over signal stays. Activations below the cut are computed once for all
-settings. `--whole` trains whole weights instead of adapters. What is compared is the likelihood of held-out texts,
+settings. `--weights whole|full` trains weights instead of adapters, and `--rates` looks at learning rates alone. What is compared is the likelihood of held-out texts,
 paired by text. Goes on where it stopped.
 """
 
@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from benchmarks.quality import circumstances
 from benchmarks.trained import as_units, request_for, spread
 from privdistill.accounting.budget import Sampling, calibrate
 from privdistill.config import Performance, Synthesis
-from privdistill.mechanisms.dpsgd import Schedule, train_privately
+from privdistill.mechanisms.dpsgd import Clipping, Schedule, train_privately
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.tail_loss import TailLoss, _length, make_sequences
 from privdistill.models.adaptation.tail import ROWS, Tail
@@ -34,6 +34,7 @@ from privdistill.recipes import finetune
 
 _RESULTS = Path(__file__).parent / "results"
 _DELTA = 1e-6
+_CLIPPING: dict[str, Clipping] = {"low-rank": "per-unit", "whole": "ghost", "full": "alone"}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,11 @@ class Setting:
         )
 
 
-def settings(draws: int) -> Iterator[Setting]:
-    """The rule several times, to see what the draw alone does; then the sweep."""
+def settings(draws: int, rates: Sequence[float] | None = None) -> Iterator[Setting]:
+    """The rule several times, to see what the draw alone does; then the sweep, or only these learning rates."""
+    if rates:
+        yield from (Setting(learning_rate=rate) for rate in rates)
+        return
     yield from (Setting(draw=draw) for draw in range(draws))
     for rate in (1 / 3, 1.0, 3.0):
         for epochs in (0.5, 1.0, 2.0):
@@ -71,9 +75,9 @@ class Stand:
 
     def __init__(self, corpus: Corpus, models: Models, given: argparse.Namespace) -> None:
         """Choose texts by a fixed draw and compute what every setting shares."""
-        self._given = given
-        self.request = request_for(corpus, models, given.layers, given.rank, float(given.size))
-        self.tail = Tail(models.language_model.network, given.layers, given.rank)
+        self._given, self.rates = given, given.rates
+        self.request = request_for(corpus, models, given.layers or 1, given.rank, float(given.size))
+        self.tail = Tail(models.language_model.network, given.layers, given.rank, full=given.weights == "full")
         self._untrained = {name: matrix.detach().clone() for name, matrix in self.tail.matrices.items()}
         rows = [corpus.private[i] for i in np.random.default_rng(0).permutation(len(corpus.private))]
         units, encoded = as_units(rows, models)
@@ -86,7 +90,7 @@ class Stand:
         if len(chosen) < given.records or len(held) < given.held_out:
             raise SystemExit(f"only {len(of_it)} texts have one shape; ask for fewer --records or --held-out")
         self.records = len(chosen)
-        whole = Head.of(self.tail.head, self.tail.head_bias, None)
+        whole = Head.of(self.tail.head, self.tail.head_bias, None) if self.tail.cut else None
         self.train = TailLoss(self.tail, whole, chosen)
         self.held = TailLoss(self.tail, whole, held)
         self._reset()
@@ -116,7 +120,7 @@ class Stand:
                 trained, lr=self._given.learning_rate * setting.learning_rate
             ),
             passes=self.train.passes,
-            clipping="ghost" if self._given.rank is None else "per-unit",
+            clipping=_CLIPPING[self._given.weights],
         )
         seconds = time.process_time() - start
         after = self.likelihoods()
@@ -156,7 +160,7 @@ def measure(stand: Stand, draws: int, out: dict[str, Any], path: Path) -> dict[s
     share = 1 - finetune._MATCHER_SHARE
     if not np.isclose(out.setdefault("generator_share", share), share):
         raise SystemExit(f"{path} was made with another share of the budget; name another with --out")
-    for setting in settings(draws):
+    for setting in settings(draws, stand.rates):
         if setting.name not in out.setdefault("points", {}):
             point = stand.run(setting)
             out["points"][setting.name] = point
@@ -187,7 +191,7 @@ def markdown(out: dict[str, Any]) -> str:
 {around["date"][:10]}, {around["processor"]}, {around["cores"]} cores,
 torch {versions["torch"]}, opacus {versions["opacus"]}; `python -m benchmarks.dpsgd_sweep`. Stand-in: {given["corpus"]}
 (public), {given["records"]} records of one shape, {given["held_out"]} held-out texts of its private side, model
-{given["model"]}, {given["layers"]} layers, rank {given["rank"]} (None: whole weights), learning rate of the rule
+{given["model"]}, {given["layers"]} layers, {given["weights"]} of rank {given["rank"]}, learning rate of the rule
 {given["learning_rate"]}; noise over signal is that of a corpus of
 {given["size"]} units at epsilon {given["epsilon"]}, but so few records a batch agree less than so many would.
 Gain: nats per token of held-out text over the public model, mean over texts with 95 % normal interval (one draw
@@ -216,15 +220,17 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=128)
     parser.add_argument("--draws", type=int, default=3, help="how often the rule itself is run")
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--layers", type=int, default=finetune._LAYERS)
+    parser.add_argument("--layers", type=int, help="default: the rule's")
     parser.add_argument("--rank", type=int, default=finetune._RANK)
-    parser.add_argument("--whole", action="store_true", help="train whole weights, not adapters")
+    parser.add_argument("--weights", default="low-rank", choices=list(_CLIPPING), help="what is trained")
+    parser.add_argument("--rates", type=float, nargs="+", help="only these factors on the rule's learning rate")
     parser.add_argument("--out", type=Path, default=_RESULTS / "dpsgd_sweep.json")
     given = parser.parse_args()
-    given.rank = None if given.whole else given.rank
-    given.learning_rate = finetune._LEARNING_RATES["whole" if given.whole else "low-rank"]
+    given.rank = given.rank if given.weights == "low-rank" else None
+    given.layers = given.layers or (None if given.weights == "full" else finetune._LAYERS)
+    given.learning_rate = finetune._LEARNING_RATES[given.weights]
     kept = json.loads(given.out.read_text()) if given.out.exists() else {}
-    said = {name: str(value) for name, value in vars(given).items() if name not in ("out", "draws")}
+    said = {name: str(value) for name, value in vars(given).items() if name not in ("out", "draws", "rates")}
     if kept.setdefault("given", said) != said:
         raise SystemExit(f"{given.out} was begun with other arguments; name another with --out")
     kept["circumstances"] = circumstances(Performance())

@@ -19,11 +19,11 @@ def test_a_sweep_goes_on_where_it_stopped_and_says_how_far_the_rule_is(
     tiny_language_model: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = [Setting(), Setting(learning_rate=3.0), Setting(max_grad_norm=1.0)]
-    monkeypatch.setattr(dpsgd_sweep, "settings", lambda draws: iter(points))
+    monkeypatch.setattr(dpsgd_sweep, "settings", lambda draws, rates: iter(points))
     given = argparse.Namespace(
         corpus="toy", epsilon=8.0, size=400, records=20, held_out=8, draws=1, model="tiny", layers=1, rank=2
     )
-    given.shortlist, given.learning_rate = 0, 1e-2
+    given.shortlist, given.learning_rate, given.weights, given.rates = 0, 1e-2, "low-rank", None
     spec = Synthesis(model=str(tiny_language_model), encoder=str(tiny_encoder))
     performance = Performance(dtype="float32")
     models = load_models(spec, performance, lambda *said: None)
