@@ -213,7 +213,7 @@ class RunConfig(_Frozen):
             "8-bit base weights": self.synthesis.base_weights != "full",
             f"refinement {self.synthesis.refinement}": self.synthesis.refinement != "none",
             "rationales": self.synthesis.rationales,
-            "recipe finetune": self.synthesis.recipe == "finetune",
+            "tuned_weights full": self.synthesis.tuned_weights == "full",
         }
         for name, asked in whole.items():
             if asked and self.performance.device_map == "auto":

@@ -149,13 +149,13 @@ def require_trainable(
             f"a unit's gradient is clipped as a whole, so its records pass together: expected a contribution bound of "
             f"at most {ROWS}, found {contribution_bound}; lower --contribution-bound"
         )
-    positions, there = _positions(request, model), getattr(model.network.config, "max_position_embeddings", None)
+    positions, there = _positions(request, model), getattr(model.body.config, "max_position_embeddings", None)
     if there is not None and positions > there:  # or whether a run ends would depend on how long records are
         raise PrivacyError(
             f"a prompt and {request.max_tokens} tokens of a record may take {positions} positions, and this model has "
             f"{there}; lower --max-tokens, or choose another --model"
         )
-    tail = Tail(model.network, request.layers, request.rank, recompute=request.recompute, full=request.full)
+    tail = Tail(model.body, request.layers, request.rank, recompute=request.recompute, full=request.full)
     if request.shortlist is not None and not tail.cut:
         raise PrivacyError(
             "a shortlist is for a frozen head, and here the head is trained; drop --vocabulary-shortlist"

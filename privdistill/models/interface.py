@@ -56,8 +56,12 @@ class TunableModel(GenerativeModel, Protocol):
     """A generative model whose last layers can be adapted."""
 
     @property
+    def body(self) -> Any:
+        """The transformers model, wherever its parts lie."""
+
+    @property
     def network(self) -> Any:
-        """The transformers model."""
+        """The same, all of it in the processor's memory; refused where it is not."""
 
     @property
     def positions(self) -> int | None:
@@ -67,4 +71,4 @@ class TunableModel(GenerativeModel, Protocol):
         """Token ids of a prompt, as `sample` reads it."""
 
     def adapted(self, corrections: Mapping[str, npt.NDArray[np.float64]]) -> "TunableModel":
-        """The same model with trained corrections of some of its linear maps."""
+        """The same model with trained corrections of some of its numbers."""

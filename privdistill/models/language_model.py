@@ -11,6 +11,7 @@ import atexit
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from privdistill.config import Performance
 from privdistill.errors import AssetError, ConfigError, UsageError
 from privdistill.features.fields import DIVIDER, spaced
 from privdistill.models.adaptation.low_rank import merged, round_maps
+from privdistill.models.adaptation.placement import corrected, is_spread
 from privdistill.models.encoder import bfloat16_is_fast
 from privdistill.models.guidance import Guidance
 from privdistill.models.interface import BiasArray
@@ -40,7 +42,15 @@ _ATTENTION = "privdistill_grouped"
 class LanguageModel:
     """Sampler over a decoder-only model."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, model_id: str, batch_size: int = 128) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        model_id: str,
+        batch_size: int = 128,
+        corrections: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    ) -> None:
         """Wrap a loaded model.
 
         Args:
@@ -48,6 +58,7 @@ class LanguageModel:
             tokenizer: its tokenizer.
             model_id: what the claim prints.
             batch_size: sequences per batch.
+            corrections: with which a model that is spread over devices computes, see `adaptation.placement`.
         """
         self.id = model_id
         # Rows of the embedding matrix past the tokenizer's own size are padding: never sample them.
@@ -56,6 +67,7 @@ class LanguageModel:
         self._model = model
         self._tokenizer = tokenizer
         self._batch_size = batch_size
+        self._corrections = corrections
         self._heads: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._stop = self._stop_tokens()  # (V,) bool
         first = model.get_input_embeddings().weight.device
@@ -97,13 +109,18 @@ class LanguageModel:
         return cls(model.eval(), tokenizer, model_id=model_id, batch_size=performance.batch_size)
 
     @property
+    def body(self) -> Any:
+        """The transformers model, wherever its parts lie; frozen."""
+        return self._model
+
+    @property
     def network(self) -> Any:
-        """The transformers model; frozen.
+        """The same, all of it in the processor's memory.
 
         Raises:
-            ConfigError: parts of it lie elsewhere than in the processor's memory.
+            ConfigError: parts of it lie elsewhere.
         """
-        if any(part.device.type != "cpu" for part in self._model.parameters()):
+        if is_spread(self._model):
             raise ConfigError("the language model is spread over devices; what looks inside it needs --device-map cpu")
         return self._model
 
@@ -118,13 +135,22 @@ class LanguageModel:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def adapted(self, corrections: Mapping[str, npt.NDArray[np.float64]]) -> "LanguageModel":
-        """The same model with trained corrections added to some of its linear maps; shares the rest.
+        """The same model with trained corrections added to some of its numbers; shares the rest.
 
         Raises:
             ConfigError: they do not fit this model, or change nothing.
         """
-        model = merged(self.network, corrections)
-        return LanguageModel(model, self._tokenizer, model_id=self.id, batch_size=self._batch_size)
+        spread = is_spread(self._model)
+        if spread:
+            with corrected(self._model, corrections):
+                pass  # refused now or never
+        return LanguageModel(
+            self._model if spread else merged(self._model, corrections),
+            self._tokenizer,
+            model_id=self.id,
+            batch_size=self._batch_size,
+            corrections=corrections if spread else None,
+        )
 
     def sample(
         self,
@@ -177,7 +203,10 @@ class LanguageModel:
                 divider=divider,
                 fields=fields,
             )
-            tokens, ended = self._continue([ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, guidance)
+            with nullcontext() if self._corrections is None else corrected(self._model, self._corrections):
+                tokens, ended = self._continue(
+                    [ids[i] for i in batch], max_new_tokens, temperature, top_p, rng, guidance
+                )
             for i, one, finished in zip(batch, tokens, ended, strict=True):
                 text = self._tokenizer.decode(one, skip_special_tokens=True)
                 out[i] = (spaced(text) if fields > 1 else text, finished)

@@ -207,7 +207,7 @@ def _cells(task: Task) -> int:
 def _learning_rate(task: Task, model: TunableModel) -> float:
     """By what is trained, and for weights themselves by the width of the model."""
     rate = _LEARNING_RATES[task.tuned_weights]
-    return rate if task.tuned_weights == "low-rank" else rate * _WIDTH / int(model.network.config.hidden_size)
+    return rate if task.tuned_weights == "low-rank" else rate * _WIDTH / int(model.body.config.hidden_size)
 
 
 def _of_options(task: Task) -> Iterator[str]:

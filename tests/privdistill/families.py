@@ -59,7 +59,7 @@ class ToyModel:
     id = "toy"
 
     def __init__(self, network: Any) -> None:
-        self.network = network
+        self.body = self.network = network
 
     def token_ids(self, text: str) -> list[int]:
         return [ord(letter) % VOCABULARY for letter in text]

@@ -21,7 +21,7 @@ import torch
 from privdistill.errors import ConfigError
 from privdistill.models.adaptation.eight_bit import EightBit
 
-__all__ = ["LowRank", "adapters", "attach", "linear_maps", "merged", "round_maps", "shared_copy"]
+__all__ = ["LowRank", "adapters", "attach", "correction_of", "linear_maps", "merged", "round_maps", "shared_copy"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,8 +61,12 @@ class LowRank(torch.nn.Module):
         y: torch.Tensor = self.base(x)
         # Some layers fold rows and positions into one dimension. Per-record gradients need to know whose is whose.
         unfolded = x if self.rows is None or x.dim() > 2 else x.reshape(self.rows, -1, x.shape[-1])
-        correction: torch.Tensor = self.up(self.down(unfolded.float()))
-        return y + correction.reshape(y.shape).to(y.dtype)
+        return y + self.correction(unfolded).reshape(y.shape).to(y.dtype)
+
+    def correction(self, x: torch.Tensor) -> torch.Tensor:
+        """What is added to the base's answer to (..., inside), (..., outside) in float32."""
+        added: torch.Tensor = self.up(self.down(x.float()))
+        return added
 
     @torch.no_grad()
     def merge(self) -> torch.nn.Module:
@@ -116,19 +120,28 @@ def merged(model: Any, corrections: Mapping[str, FloatArray]) -> Any:
         if name in parameters:
             _add(plain, name, parameters[name], up)
             continue
-        try:
-            base = plain.get_submodule(name)
-        except AttributeError:
-            raise ConfigError(f"the adapter corrects {name!r}, which this model does not have; use its own") from None
-        if not _is_linear(base) or up.shape[0] != _widths(base)[1]:
-            raise ConfigError(f"the adapter does not fit {name!r} of this model; use the model it was trained for")
-        wrapped = LowRank(base, name, up.shape[1])
-        with torch.no_grad():
-            wrapped.up.weight.copy_(torch.as_tensor(up))
-        _replace(plain, name, wrapped.merge())
+        _replace(plain, name, correction_of(plain, name, up).merge())
     if all(torch.equal(_called(plain, name), _called(model, name)) for name in corrections):
         raise ConfigError("the adapter leaves every weight of the model as it was; it was not trained")
     return plain
+
+
+def correction_of(model: torch.nn.Module, name: str, up: FloatArray) -> LowRank:
+    """The linear map of that name with its trained correction (outside, rank); the model is left as it is.
+
+    Raises:
+        ConfigError: the model has no such map, or one of another shape.
+    """
+    try:
+        base = model.get_submodule(name)
+    except AttributeError:
+        raise ConfigError(f"the adapter corrects {name!r}, which this model does not have; use its own") from None
+    if not _is_linear(base) or up.shape[0] != _widths(base)[1]:
+        raise ConfigError(f"the adapter does not fit {name!r} of this model; use the model it was trained for")
+    wrapped = LowRank(base, name, up.shape[1])
+    with torch.no_grad():
+        wrapped.up.weight.copy_(torch.as_tensor(up))
+    return wrapped
 
 
 def _add(plain: torch.nn.Module, name: str, before: torch.nn.Parameter, correction: FloatArray) -> None:

@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 from privdistill.errors import AssetError, PrivdistillError
 from privdistill.models.adaptation.full import free
 from privdistill.models.adaptation.low_rank import LowRank, attach, shared_copy
+from privdistill.models.adaptation.placement import is_spread, settled
 
 __all__ = ["GRID", "ROWS", "Tail", "explained", "padded_length"]
 
@@ -87,7 +88,10 @@ class Tail:
         """
         if (full and rank is not None) or (layers is None and not full):
             raise AssetError("expected full training without a rank, or adapters in a number of layers")
-        whole = shared_copy(model).eval()
+        spread = is_spread(model)
+        if spread and full:
+            raise AssetError("full training needs the whole model in the processor's memory; use --device-map cpu")
+        whole = model if spread else shared_copy(model).eval()
         for parameter in whole.parameters():
             parameter.requires_grad_(False)
         path, stack = _layers(whole)
@@ -97,7 +101,7 @@ class Tail:
         self._below, self._recompute = whole.base_model, recompute
         self.full, self.cut = full, layers is not None
         self._first = stack[len(stack) - trained]
-        above = shared_copy(whole)
+        above = settled(whole, _upper(whole, path, trained)) if spread else shared_copy(whole)
         upper = above.get_submodule(path)
         if self.cut:
             for i in range(len(upper) - trained):
@@ -164,7 +168,7 @@ class Tail:
             pass
         finally:
             handle.remove()
-        return reached[0].detach()
+        return reached[0].detach().to(ids.device)
 
     def above(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the head sees, (rows, length, H), for what `below` gives; differentiable in what is trained."""
@@ -242,6 +246,13 @@ def _layers(model: Any) -> tuple[str, torch.nn.ModuleList]:
         if isinstance(part, torch.nn.ModuleList) and len(part) == count:
             return name, part
     raise AssetError("this model has no list of decoder layers that can be cut; choose another --model")
+
+
+def _upper(model: Any, path: str, trained: int) -> list[str]:
+    """Names of the last layers, of what follows them, and of the head."""
+    count = len(model.get_submodule(path))
+    head = next(name for name, part in model.named_modules() if part is model.get_output_embeddings())
+    return [*(f"{path}.{i}" for i in range(count - trained, count)), *_after(model, path), head]
 
 
 def _after(model: Any, path: str) -> dict[str, torch.nn.Module]:

@@ -108,8 +108,8 @@ def expert_run(encoder: TextEncoder) -> Run:
     return Run(charged[0], _table(steps[:-1], 120))
 
 
-def finetune_run(folder: Path, family: str = "llama", *, whole: bool = False) -> Run:
-    """A run of the adapters on 70 records."""
+def finetune_run(folder: Path, family: str = "llama", *, whole: bool = False, full: bool = False) -> Run:
+    """A run of the adapters, or of every number, on 70 records."""
     units, encoded = corpus(70)
     # Class z is not declared: such a record has no loss, and would never be seen.
     units = PrivateUnits(units.texts, tuple(one.replace("z", "a") for one in units.labels), np.arange(70), "record", 1)
@@ -131,7 +131,7 @@ def finetune_run(folder: Path, family: str = "llama", *, whole: bool = False) ->
         release_adapter(
             units,
             encoded,
-            replace(REQUEST, layers=1, rank=None if whole else 2),
+            replace(REQUEST, layers=None if full else 1, rank=None if whole or full else 2, full=full),
             ToyModel(make_network(family)),
             noise_multiplier=1.0,
             sampling=Sampling(RATE, 24),
@@ -150,6 +150,10 @@ def test_batches_of_the_expert_are_poisson_at_the_charged_rate(encoder: TextEnco
 @pytest.mark.parametrize(("family", "whole"), [*((family, False) for family in FAMILIES), ("llama", True)])
 def test_batches_of_the_adapters_are_poisson_at_the_charged_rate(tmp_path: Path, family: str, whole: bool) -> None:
     assert finetune_run(tmp_path, family, whole=whole).is_poisson()
+
+
+def test_batches_of_full_training_are_poisson_at_the_charged_rate(tmp_path: Path) -> None:
+    assert finetune_run(tmp_path, full=True).is_poisson()
 
 
 # ------------------------------------------------------------------------------------------------------- planted bugs

@@ -7,6 +7,7 @@ corpora go the whole way of `expert` and `finetuning`, from the records to the c
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from privdistill.features.encoded import Encoded, TextEncoder
 from privdistill.mechanisms import expert
-from privdistill.mechanisms.dpsgd import clip_and_sum, clipping, ghost
+from privdistill.mechanisms.dpsgd import Clipping, clip_and_sum, clipping, ghost
 from privdistill.mechanisms.expert import make_head
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import ClassRule, ExpertRequest, PrivateUnits
@@ -136,16 +137,17 @@ def test_one_person_moves_a_step_of_the_expert_by_at_most_the_bound(people: Peop
 
 
 class Adapters:
-    """A public iterate of the adapters, and one step's clean sum there."""
+    """A public iterate of what is trained, and one step's clean sum there."""
 
-    def __init__(self, rank: int | None, shortlist: int | None, *, ghost: bool) -> None:
+    def __init__(self, rank: int | None, shortlist: int | None, way: Clipping, *, cut: bool = True) -> None:
         words = None if shortlist is None else np.arange(shortlist)
         self._request = replace(REQUEST, classes=BY_LABEL, prompts=(*REQUEST.prompts, ("so so:",)), shortlist=words)
         self._model = ToyModel(make_network("llama"))
-        self._tail = Tail(self._model.network, self._request.layers, rank)
+        self._tail = Tail(self._model.network, self._request.layers if cut else None, rank, full=way == "alone")
         self._start = {name: matrix.detach().clone() for name, matrix in self._tail.matrices.items()}
-        self._head = Head.of(self._tail.head, self._tail.head_bias, None if words is None else torch.from_numpy(words))
-        self._ghost = ghost
+        chosen = None if words is None else torch.from_numpy(words)
+        self._head = Head.of(self._tail.head, self._tail.head_bias, chosen) if cut else None
+        self.way: Clipping = way
 
     def at(self, rule: ClassRule, scale: float) -> Clean:
         """Where the iterate stands `scale` away from the start in every cell, about."""
@@ -160,9 +162,7 @@ class Adapters:
             loss = TailLoss(self._tail, self._head, make_sequences(units, encoded, request, self._model))
             total = np.zeros(sum(matrix.numel() for matrix in self._tail.matrices.values()))
             for part in loss.passes(units.spans()):
-                total += flat(
-                    clip_and_sum(loss.module, loss, part, BOUND, ROWS, clipping="ghost" if self._ghost else "per-unit")
-                )
+                total += flat(clip_and_sum(loss.module, loss, part, BOUND, ROWS, clipping=self.way))
             return total
 
         return clean
@@ -171,18 +171,19 @@ class Adapters:
 GHOSTS = "whole weights by ghosts"
 """For units of one record alone."""
 ADAPTERS = {
-    "low-rank": (2, None, False),
-    "low-rank, shortlist": (2, 1, False),
-    "whole weights": (None, 30, False),
-    GHOSTS: (None, None, True),
+    "low-rank": partial(Adapters, 2, None, "per-unit"),
+    "low-rank, shortlist": partial(Adapters, 2, 1, "per-unit"),
+    "whole weights": partial(Adapters, None, 30, "per-unit"),
+    GHOSTS: partial(Adapters, None, None, "ghost"),
+    "every number of the last layers": partial(Adapters, None, 30, "alone"),
+    "every number": partial(Adapters, None, None, "alone", cut=False),
 }
 scales = st.sampled_from([0.1, 3.0, 1e4, 1e20, 1e38])
 
 
 @pytest.fixture(scope="module", params=list(ADAPTERS))
 def adapters(request: pytest.FixtureRequest) -> Adapters:
-    rank, shortlist, ghost = ADAPTERS[request.param]
-    return Adapters(rank, shortlist, ghost=ghost)
+    return ADAPTERS[request.param]()
 
 
 @settings(max_examples=25)
@@ -247,7 +248,7 @@ def test_planted_bugs_of_every_way_are_caught(
     adapters: Adapters, people: People, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways = [expert_sum(BY_LABEL, 1.0)]
-    if people is SINGLE or not adapters._ghost:
+    if people is SINGLE or adapters.way != "ghost":
         ways.append(adapters.at(BY_LABEL, 0.1))
     assert all(moves_within_the_bound(people, clean) for clean in ways)
     plant(monkeypatch)

@@ -185,10 +185,19 @@ def test_a_model_whose_layers_lie_on_disk_writes_the_same(
             one.sample(prompts, max_new_tokens=6, rng=np.random.default_rng(4), **_SETTINGS) for one in (model, other)
         ]
         assert written[0] == written[1]
+        corrections = {"model.layers.1.mlp.up_proj": np.random.default_rng(0).normal(size=(64, 2))}
+        adapted = [
+            one.adapted(corrections).sample(prompts, max_new_tokens=6, rng=np.random.default_rng(4), **_SETTINGS)
+            for one in (model, other)
+        ]
+        assert adapted[0] == adapted[1] != written[0]
+        after = other.sample(prompts, max_new_tokens=6, rng=np.random.default_rng(4), **_SETTINGS)
+        assert after == written[1], "the public model is what it was"
     else:
         with pytest.raises(ConfigError, match="--device-map cpu"):
             _ = other.network
-        with pytest.raises(ConfigError, match="--device-map cpu"):
+        assert other.body is other._model
+        with pytest.raises(ConfigError, match="it was not trained"):
             other.adapted({})
 
 
@@ -204,7 +213,7 @@ def test_where_weights_may_lie(tiny_language_model: Path) -> None:
 @pytest.mark.parametrize(
     ("synthesis", "said"),
     [
-        ({"recipe": "finetune"}, "recipe finetune needs"),
+        ({"recipe": "finetune", "tuned_weights": "full"}, "tuned_weights full needs"),
         ({"base_weights": "8-bit"}, "8-bit base weights needs"),
         ({"refinement": "admm"}, "refinement admm needs"),
     ],

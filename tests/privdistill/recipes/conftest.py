@@ -25,7 +25,7 @@ class Bench:
     """Tiny models; remembers what was asked and charged."""
 
     def __init__(self, language_model: Path, encoder: Path, private: Path) -> None:
-        self.private = private
+        self.private, self.located = private, language_model
         self.encoder = TextEncoder(
             SentenceEncoder(encoder, model_id="tiny", dtype="float32", max_tokens=64),
             ModelTokenizer(language_model, model_id="tiny"),

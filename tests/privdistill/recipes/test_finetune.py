@@ -1,5 +1,6 @@
 """Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from privdistill.errors import ConfigError, PrivacyError
 from privdistill.features.encoded import TextEncoder
 from privdistill.mechanisms.finetuning import require_trainable
 from privdistill.mechanisms.release import ExpertRequest, FinetuneRequest, Release, StatisticRequest
+from privdistill.models import language_model
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.loading import Models
 from privdistill.planning import make_plan
@@ -106,6 +108,36 @@ def test_the_cells_of_full_training_are_those_of_the_embedded_model() -> None:
     assert finetune._cells(task) == 134_515_008
     assert finetune._cells(replace(task, tuned_layers=2)) == 2 * 3_540_096 + 576
     assert finetune._cells(replace(task, tuned_weights="whole", tuned_layers=30)) == 30 * 3_538_944
+
+
+@pytest.mark.parametrize("weights", ["low-rank", "whole"])
+def test_a_model_of_which_a_part_lies_on_disk_is_trained_and_writes(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    texts, labels = zip(*toy_rows(150), strict=True)
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "disk", "model.layers.1": "disk", "model.norm": "cpu"}
+    places |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
+    monkeypatch.setattr(
+        language_model, "_placement", lambda performance: {"device_map": places, "offload_folder": str(tmp_path)}
+    )
+    spread = LanguageModel.load(bench.located, model_id="tiny", performance=PERFORMANCE)
+    assert {one.device.type for one in spread.body.parameters()} == {"cpu", "meta"}
+    written: dict[bool, int] = {}
+    real = LanguageModel.sample
+
+    def watched(self: LanguageModel, prompts: Sequence[str], **options: object) -> list[tuple[str, bool]]:
+        trained = self._corrections is not None
+        written[trained] = written.get(trained, 0) + len(prompts)
+        return real(self, prompts, **options)
+
+    monkeypatch.setattr(LanguageModel, "sample", watched)
+    monkeypatch.setattr(bench, "model", spread)
+    rows, asked, _ = bench.run("finetune", texts, labels, tuned_weights=weights)
+    assert len(rows.texts) == 12
+    assert written[True] > 0
+    assert written[False] > 0
+    assert [type(one) for one in asked] == [StatisticRequest, FinetuneRequest]
+    assert {one.device.type for one in spread.body.parameters()} == {"cpu", "meta"}, "it lies where it lay"
 
 
 @pytest.mark.parametrize("matcher", ["gradient", "metamodel", "trajectory"])
