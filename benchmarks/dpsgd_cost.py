@@ -6,7 +6,7 @@ Each point is a process of its own, so that its peak memory is its own. `--memor
 needs above what the process held before it, over the physical batch and over the logical one (Linux only). `recomputed`
 is the private step with gradient checkpointing, `rounded` that of a model whose linear maps are kept in eight bits.
 `--whole` trains whole weights, clipped through one gradient per record (`private whole`) and by ghost norms (`ghost
-whole`).
+whole`), and every number of these layers, one record a pass (`alone full`; `plain full` in the same passes).
 """
 
 import importlib
@@ -27,7 +27,7 @@ from benchmarks.quality import circumstances
 from privdistill.config import Performance
 from privdistill.features.sequences import TokenSequence
 from privdistill.mechanisms import tail_loss
-from privdistill.mechanisms.dpsgd import Schedule, train_privately
+from privdistill.mechanisms.dpsgd import Clipping, Schedule, train_privately
 from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.tail_loss import TailLoss
 from privdistill.models.adaptation.low_rank import round_maps
@@ -36,7 +36,8 @@ from privdistill.models.adaptation.tail import ROWS, Tail
 _OUT = Path(__file__).parent / "results"
 _PROMPT, _TARGETS, _VOCABULARY = 9, 31, 8192
 _KINDS = ("private", "recomputed", "plain", "rounded")
-_WHOLE = ("plain whole", "private whole", "ghost whole")
+_WHOLE = ("plain whole", "private whole", "ghost whole", "plain full", "alone full")
+_CLIPPING: dict[str, Clipping] = {"ghost": "ghost", "alone": "alone"}
 _LOGICAL = (32, 128)
 _STEPS = 3
 _CURVES = {"physical": [(n, 32) for n in (32, 16, 8)], "logical": [(8, n) for n in (16, 32, 64)]}
@@ -58,7 +59,8 @@ def _loss(records: int, kind: str) -> TailLoss:
     model = tf.LlamaForCausalLM(config).to(torch.bfloat16).eval()
     if kind == "rounded":
         round_maps(model)
-    tail = Tail(model, 4, None if kind.endswith("whole") else 8, recompute=kind == "recomputed")
+    full, rank = kind.endswith("full"), None if kind.endswith(("whole", "full")) else 8
+    tail = Tail(model, 4, rank, recompute=kind == "recomputed", full=full)
     draw = np.random.default_rng(0)
     tokens = draw.integers(0, _VOCABULARY, size=(records, _PROMPT + _TARGETS))
     sequences: list[TokenSequence | None] = [TokenSequence(one[:-1], _PROMPT - 1, one[_PROMPT:]) for one in tokens]
@@ -90,7 +92,7 @@ def _step(kind: str, records: int, physical: int = ROWS, steps: int = _STEPS) ->
             make_optimizer=lambda trained: torch.optim.Adam(trained, lr=1e-3),
             after_step=lambda step: marks.append(time.process_time()),
             passes=loss.passes,
-            clipping="ghost" if kind.startswith("ghost") else "per-unit",
+            clipping=_CLIPPING.get(kind.split()[0], "per-unit"),
         )
     else:
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

@@ -4,8 +4,8 @@ The corpus is a public stand-in, and only its private side is used: records to t
 of the rule is doubled or halved and more at a time, the learning rate and the number of steps together. Noise is what a
 corpus of the declared size would get at that epsilon by each setting's own schedule; with fewer records, noise and
 expected batch shrink together, so that noise over signal stays. Activations below the cut are computed once for all
-settings. `--weights whole|full` trains weights instead of adapters, and `--rates` looks at learning rates alone. What is compared is the likelihood of held-out texts,
-paired by text. Goes on where it stopped.
+settings. `--weights whole|full` trains weights instead of adapters, and `--rates` looks at learning rates alone. What
+is compared is the likelihood of held-out texts, paired by text. Goes on where it stopped.
 """
 
 import argparse

@@ -158,7 +158,7 @@ def _too_large(config: RunConfig, recipe: Recipe, task: Task, machine: Machine) 
         return None
     return (
         f"about {size:,.0f} declared records of up to {tokens} tokens may need {needed / 1e9:.3g} GB for activations, "
-        f"and this machine has {machine.memory / 1e9:.3g}; lower --max-tokens, or choose another --recipe"
+        f"and this machine or container has {machine.memory / 1e9:.3g}; lower --max-tokens, or choose another --recipe"
     )
 
 

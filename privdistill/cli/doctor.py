@@ -14,6 +14,7 @@ import typer
 
 from privdistill.cli.console import hint, progress_bars, show, show_json
 from privdistill.cli.options import Json, Quiet
+from privdistill.machine import memory
 
 __all__ = ["doctor"]
 
@@ -111,10 +112,8 @@ def _plug_ins(group: str) -> list[str]:
 
 
 def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
+    there = memory()
+    return None if there is None else round(there / 2**30, 1)
 
 
 def _free_gib(folder: Path) -> float:

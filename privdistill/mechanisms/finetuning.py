@@ -12,7 +12,6 @@ is never stored.
 It does not know epsilon, delta, who asked, or what is written with the adapted model.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ import torch
 from privdistill.accounting.budget import Sampling
 from privdistill.errors import ConfigError, MechanismError, PrivacyError
 from privdistill.features.encoded import Encoded
+from privdistill.machine import memory
 from privdistill.mechanisms.checkpoints import Checkpoint, Checkpoints
 from privdistill.mechanisms.dpsgd import Clipping, Schedule, Spans, train_privately
 from privdistill.mechanisms.dpsgd.ghost import is_cheaper
@@ -242,11 +242,12 @@ def _require_memory(cells: int, clipping: Clipping, kept: int = 0) -> float:
         "alone": cells * _COPIES_ALONE + kept,
     }
     needed = 4 * numbers[clipping]
-    there = _memory()
-    if needed > there:
+    there = memory()
+    if there is not None and needed > there:
         raise ConfigError(
             f"{cells:,} trained numbers take about {needed / 1e9:.3g} GB for the gradients of one pass, and this "
-            f"machine has {there / 1e9:.3g}; train fewer layers with --tuned-layers, or --tuned-weights low-rank"
+            f"machine or container has {there / 1e9:.3g}; train fewer layers with --tuned-layers, or --tuned-weights "
+            "low-rank"
         )
     return needed
 
@@ -255,18 +256,13 @@ def _require_room(tail: Tail, records: float, positions: int, taken: float) -> N
     """Refuse what does not fit should every record be as long as it may: else a run would end by how long they are."""
     entering = tail.below(torch.zeros((1, GRID), dtype=torch.long))  # (1, GRID, H), or (1, GRID) token ids
     needed = records * positions * entering.element_size() * entering.numel() / GRID
-    there = _memory()
-    if needed + taken > there:
+    there = memory()
+    if there is not None and needed + taken > there:
         raise ConfigError(
             f"about {records:,.0f} declared records of up to {positions} positions may need {needed / 1e9:.3g} GB for "
-            f"activations beside {taken / 1e9:.3g} for gradients, and this machine has {there / 1e9:.3g}; lower "
-            "--max-tokens, or choose another --recipe"
+            f"activations beside {taken / 1e9:.3g} for gradients, and this machine or container has {there / 1e9:.3g}; "
+            "lower --max-tokens, or choose another --recipe"
         )
-
-
-def _memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _restore(matrices: dict[str, torch.Tensor], found: Checkpoint) -> None:

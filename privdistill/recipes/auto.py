@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from privdistill.machine import memory
 from privdistill.recipes.base import Task
 
 __all__ = ["DEFAULT", "PROVEN", "Machine", "choose", "this_machine"]
@@ -34,7 +35,7 @@ class Machine:
     Attributes:
         cores: that the process may use.
         accelerator: whether there is one that the run may use.
-        memory: bytes, or None where the system does not say.
+        memory: bytes that the process may use, or None where the system does not say.
     """
 
     cores: int
@@ -46,11 +47,7 @@ def this_machine() -> Machine:
     """Cores that this process may use, whether a graphics driver is there, and memory; loads no framework for it."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        memory = None
-    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")), memory)
+    return Machine(cores, any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/kfd")), memory())
 
 
 def choose(task: Task, mu: float, machine: Machine) -> tuple[str, tuple[str, ...]]:

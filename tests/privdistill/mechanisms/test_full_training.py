@@ -303,6 +303,6 @@ def test_memory_of_all_logits_of_a_unit_is_reckoned_with(folder: Path, monkeypat
     (many, way, one), (same, _, four) = asked
     assert (way, many) == ("alone", same)
     assert four == 4 * one > 0
-    monkeypatch.setattr(finetuning, "_memory", lambda: 10)
+    monkeypatch.setattr(finetuning, "memory", lambda: 10)
     with pytest.raises(ConfigError, match="--tuned-layers"):
         require_trainable(FULL, model, 1)

@@ -224,7 +224,7 @@ def test_whole_weights_of_single_records_are_clipped_by_ghosts(
 def test_what_does_not_fit_one_by_one_may_fit_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = 10_000_000
     there = 4 * cells * finetuning._GHOSTLY_COPIES
-    monkeypatch.setattr(finetuning.os, "sysconf", lambda name: there if name == "SC_PHYS_PAGES" else 1)
+    monkeypatch.setattr(finetuning, "memory", lambda: there)
     finetuning._require_memory(cells, "ghost")
     with pytest.raises(ConfigError, match="--tuned-layers"):
         finetuning._require_memory(cells, "ghost", kept=cells // 2)

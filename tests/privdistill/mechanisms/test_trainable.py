@@ -38,9 +38,9 @@ def test_activations_of_all_declared_records_are_refused_at_their_longest(
         sum(one.numel() for one in require_trainable(REQUEST, model, 1)[0].matrices.values()), "per-unit"
     )
     needed = 10**6 * positions * size + gradients
-    monkeypatch.setattr(finetuning, "_memory", lambda: needed)
+    monkeypatch.setattr(finetuning, "memory", lambda: needed)
     require_trainable(REQUEST, model, 1, 10**6)
-    monkeypatch.setattr(finetuning, "_memory", lambda: needed - 1)
+    monkeypatch.setattr(finetuning, "memory", lambda: needed - 1)
     require_trainable(REQUEST, model, 1)
     said = f"about 1,000,000 declared records of up to {positions} positions"
     with pytest.raises(ConfigError, match=re.escape(said) + ".*lower --max-tokens"):

@@ -327,7 +327,7 @@ def test_activations_that_may_not_fit_cost_nothing(
         ),
         performance=PERFORMANCE,
     )
-    monkeypatch.setattr("privdistill.mechanisms.finetuning._memory", lambda: 5 * 10**7)
+    monkeypatch.setattr("privdistill.mechanisms.finetuning.memory", lambda: 5 * 10**7)
     ledger = str(tmp_path / "ledger.sqlite3")
     with pytest.raises(ConfigError, match=r"about 7,000 declared records of up to .* for activations"):
         pipeline.generate(config, run=tmp_path / "run", ledger=ledger, progress=lambda *told: None)
