@@ -29,6 +29,7 @@ from privdistill.mechanisms.likelihood import Head
 from privdistill.mechanisms.release import FinetuneRequest, MechanismRecord, PrivateUnits, Release
 from privdistill.mechanisms.tail_loss import TailLoss, make_sequences
 from privdistill.models.adaptation.locality import require_local
+from privdistill.models.adaptation.placement import in_memory
 from privdistill.models.adaptation.tail import GRID, ROWS, Tail, padded_length
 from privdistill.models.interface import TunableModel
 
@@ -163,14 +164,18 @@ def require_trainable(
     require_local(tail)
     matrices = tail.matrices
     cells = sum(matrix.numel() for matrix in matrices.values())
-    clipping: Clipping = "alone" if tail.full else "per-unit"
-    kept = positions * sum(sum(matrix.shape) for matrix in matrices.values())
-    if tail.full:  # logits of all records of a unit, where the head sees slopes
-        kept = 0 if tail.cut else _LOGITS * contribution_bound * positions * len(tail.head)
+    held, logits = tail.held(positions), 4 * _LOGITS * positions * len(tail.head)
+    clipping: Clipping = "per-unit"
+    if tail.full:
+        clipping = "alone"  # where the head sees slopes, logits of all records of a unit are there at once
+        held = contribution_bound * (held + (0 if tail.cut else logits))
     # A unit of several records is clipped as a whole, which needs its gradient.
     elif contribution_bound == 1 and is_cheaper([one.shape for one in matrices.values()], positions):
         clipping = "ghost"
-    taken = _require_memory(cells, clipping, kept)
+        held = ROWS * (held + 4 * positions * sum(sum(matrix.shape) for matrix in matrices.values()))
+    else:
+        held = ROWS * held
+    taken = _require_memory(cells, clipping, held + logits + in_memory(model.body) + tail.copied)
     if records is not None:
         _require_room(tail, records, positions, taken)
     return tail, clipping
@@ -230,22 +235,19 @@ def _positions(request: FinetuneRequest, model: TunableModel) -> int:
     return padded_length(prompt + padded_length(request.max_tokens + 1))
 
 
-def _require_memory(cells: int, clipping: Clipping, kept: int = 0) -> float:
-    """Refuse before anything is charged what would be killed half-way; returns the bytes that gradients take.
+def _require_memory(cells: int, clipping: Clipping, held: int = 0) -> float:
+    """Refuse before anything is charged what would be killed half-way; returns the bytes that training takes.
 
-    Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision, and
-    each row has `kept` numbers of inputs and slopes at most; a unit alone has one gradient beside that sum.
+    Each row of a pass has gradients of its own; with ghost clipping there is one sum, noised in double precision; a
+    unit alone has one gradient beside that sum. Beside them there are `held` bytes: the model, and what the pass with
+    the longest records holds.
     """
-    numbers = {
-        "per-unit": cells * ROWS * _COPIES,
-        "ghost": cells * _GHOSTLY_COPIES + ROWS * kept,
-        "alone": cells * _COPIES_ALONE + kept,
-    }
-    needed = 4 * numbers[clipping]
+    copies = {"per-unit": ROWS * _COPIES, "ghost": _GHOSTLY_COPIES, "alone": _COPIES_ALONE}
+    needed = 4 * cells * copies[clipping] + held
     there = memory()
     if there is not None and needed > there:
         raise ConfigError(
-            f"{cells:,} trained numbers take about {needed / 1e9:.3g} GB for the gradients of one pass, and this "
+            f"{cells:,} trained numbers take about {needed / 1e9:.3g} GB with the model and one pass, and this "
             f"machine or container has {there / 1e9:.3g}; train fewer layers with --tuned-layers, or --tuned-weights "
             "low-rank"
         )
@@ -260,7 +262,7 @@ def _require_room(tail: Tail, records: float, positions: int, taken: float) -> N
     if there is not None and needed + taken > there:
         raise ConfigError(
             f"about {records:,.0f} declared records of up to {positions} positions may need {needed / 1e9:.3g} GB for "
-            f"activations beside {taken / 1e9:.3g} for gradients, and this machine or container has {there / 1e9:.3g}; "
+            f"activations beside {taken / 1e9:.3g} for training, and this machine or container has {there / 1e9:.3g}; "
             "lower --max-tokens, or choose another --recipe"
         )
 

@@ -22,6 +22,7 @@ import torch
 from privdistill.config import Performance
 from privdistill.errors import AssetError, ConfigError, UsageError
 from privdistill.features.fields import DIVIDER, spaced
+from privdistill.machine import memory
 from privdistill.models.adaptation.low_rank import merged, round_maps
 from privdistill.models.adaptation.placement import corrected, is_spread
 from privdistill.models.encoder import bfloat16_is_fast
@@ -37,6 +38,8 @@ _ROWS_AT_ONCE = 32
 _STRAGGLERS = 0.04
 """A batch ends when so few of its rows are still unfinished: small batches cost nearly as much as full ones."""
 _ATTENTION = "privdistill_grouped"
+_OF_MEMORY = 0.5
+"""Share of memory that weights of a spread model may take before they lie on disk."""
 
 
 class LanguageModel:
@@ -141,6 +144,8 @@ class LanguageModel:
             ConfigError: they do not fit this model, or change nothing.
         """
         spread = is_spread(self._model)
+        if self._corrections is not None:
+            raise ConfigError("this model was adapted before; adapt the public one")
         if spread:
             with corrected(self._model, corrections):
                 pass  # refused now or never
@@ -339,7 +344,13 @@ def _placement(performance: Performance) -> dict[str, Any]:
         return {}
     folder = tempfile.TemporaryDirectory(prefix="privdistill-weights-")
     atexit.register(folder.cleanup)
-    return {"device_map": performance.device_map, "offload_folder": folder.name}
+    from accelerate.utils import get_max_memory
+
+    most = get_max_memory()
+    there = memory()
+    if there is not None:  # the rest is for everything that is not the model
+        most["cpu"] = min(most["cpu"], int(_OF_MEMORY * there))
+    return {"device_map": performance.device_map, "offload_folder": folder.name, "max_memory": most}
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

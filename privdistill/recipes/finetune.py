@@ -59,8 +59,8 @@ _LEARNING_RATES = {"low-rank": 1.5e-2, "whole": 3e-3, "full": 1e-3}
 the noise of epsilon 1 asked for no smaller ones than that of epsilon 8 (benchmarks/dpsgd.md)."""
 _WIDTH = 576
 """Of the embedded model, for which these rates were chosen. What a step of Adam adds to an output grows with how many
-inputs there are, so rates of weights themselves fall with the width (Yang et al. 2022, arXiv:2203.03466, table 3); an
-adapter sees as many inputs as its rank has."""
+inputs there are, so the rate of weights themselves falls with the width, as that of hidden weights does in Yang et al.
+2022 (arXiv:2203.03466); one rate serves all of them. An adapter sees as many inputs as its rank has."""
 _MAX_GRAD_NORM = 0.01
 """Far below any gradient: each is scaled to this norm, so there is no clip to tune (Bu, Wang, Zha & Karypis 2023,
 arXiv:2206.07136), and Adam does not see the scale."""
@@ -207,7 +207,11 @@ def _cells(task: Task) -> int:
 def _learning_rate(task: Task, model: TunableModel) -> float:
     """By what is trained, and for weights themselves by the width of the model."""
     rate = _LEARNING_RATES[task.tuned_weights]
-    return rate if task.tuned_weights == "low-rank" else rate * _WIDTH / int(model.body.config.hidden_size)
+    return (
+        rate
+        if task.tuned_weights == "low-rank"
+        else rate * _WIDTH / int(model.body.config.get_text_config().hidden_size)
+    )
 
 
 def _of_options(task: Task) -> Iterator[str]:

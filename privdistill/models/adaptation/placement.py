@@ -19,7 +19,7 @@ import torch
 from privdistill.errors import ConfigError
 from privdistill.models.adaptation.low_rank import LowRank, correction_of
 
-__all__ = ["corrected", "is_spread", "settled"]
+__all__ = ["corrected", "in_memory", "is_spread", "settled"]
 
 _CPU = torch.device("cpu")
 
@@ -27,6 +27,18 @@ _CPU = torch.device("cpu")
 def is_spread(model: torch.nn.Module) -> bool:
     """Whether some of its numbers are elsewhere than in the processor's memory."""
     return any(part.device.type != "cpu" for part in model.parameters())
+
+
+def in_memory(model: Any) -> int:
+    """Bytes of its numbers that lie in the processor's memory, those that wait there for an accelerator included."""
+    places: Mapping[str, Any] = getattr(model, "hf_device_map", {})
+    if not is_spread(model) or not places:
+        return sum(one.nbytes for one in model.parameters() if one.device.type == "cpu")
+    found = 0
+    for name, one in model.named_parameters():
+        part = max((part for part in places if not part or f"{name}.".startswith(f"{part}.")), key=len, default=None)
+        found += one.nbytes if part is not None and str(places[part]) == "cpu" else 0
+    return found
 
 
 def settled(model: Any, parts: Collection[str]) -> Any:
@@ -65,7 +77,7 @@ def corrected(model: torch.nn.Module, corrections: Mapping[str, npt.NDArray[np.f
     made = {name: correction_of(model, name, up) for name, up in corrections.items()}
     with ExitStack() as stack:
         for name, one in made.items():
-            handle = model.get_submodule(name).register_forward_hook(_Added(one))
+            handle = model.get_submodule(name).register_forward_hook(_Added(one), with_kwargs=True)
             stack.callback(handle.remove)
         yield
 
@@ -76,7 +88,10 @@ class _Added:
     def __init__(self, wrapped: LowRank) -> None:
         self._wrapped = wrapped
 
-    def __call__(self, module: torch.nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, module: torch.nn.Module, given: tuple[torch.Tensor, ...], named: dict[str, Any], output: torch.Tensor
+    ) -> torch.Tensor:
+        entered = given[0] if given else next(iter(named.values()))
         for part in (self._wrapped.up, self._wrapped.down):
             part.to(output.device)
-        return output + self._wrapped.correction(given[0].to(output.device)).reshape(output.shape).to(output.dtype)
+        return output + self._wrapped.correction(entered.to(output.device)).reshape(output.shape).to(output.dtype)

@@ -18,7 +18,7 @@ All batches have `ROWS` rows and a length on a public grid, so that a sequence m
 batch mates (see `models.encoder`). It does not know losses, noise, or which sequences are private.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -69,6 +69,7 @@ class Tail:
     Attributes:
         full: whether every number of the tail is trained.
         cut: whether something lies below; otherwise what enters the tail are token ids, and its head is trained too.
+        copied: bytes of frozen numbers that were copied into memory, of a model that is spread over devices.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ class Tail:
         whole = model if spread else shared_copy(model).eval()
         for parameter in whole.parameters():
             parameter.requires_grad_(False)
-        path, stack = _layers(whole)
+        with explained():
+            path, stack = _layers(whole)
         trained = len(stack) if layers is None else layers
         if not 1 <= trained <= len(stack):
             raise AssetError(f"expected 1 to {len(stack)} layers to train, found {layers}; this model has no more")
@@ -102,6 +104,7 @@ class Tail:
         self.full, self.cut = full, layers is not None
         self._first = stack[len(stack) - trained]
         above = settled(whole, _upper(whole, path, trained)) if spread else shared_copy(whole)
+        self.copied = sum(one.nbytes for one in above.parameters() if one.device.type == "cpu") if spread else 0
         upper = above.get_submodule(path)
         if self.cut:
             for i in range(len(upper) - trained):
@@ -116,7 +119,9 @@ class Tail:
         names = {f"{path}.{i}": upper[i] for i in range(len(upper) - trained, len(upper))}
         if full:
             with explained():
-                self._corrections = free({**names, **_after(above, path)} if self.cut else {"": above})
+                parts = {**names, **_after(above, path)} if self.cut else {"": above}
+                _require_own(whole, parts)
+                self._corrections = free(parts)
                 self._require_slopes()
         else:
             self.adapters = attach(names, rank)
@@ -182,11 +187,37 @@ class Tail:
         out: torch.Tensor = self._above(inputs_embeds=hidden, use_cache=False).last_hidden_state
         return out
 
+    def held(self, positions: int) -> int:
+        """Bytes that one row of so many positions holds from its forward to its backward pass."""
+        one, two = (self._held(rows, positions) for rows in (1, 2))
+        return two - one  # what both hold is no row's
+
+    def _held(self, rows: int, positions: int) -> int:
+        entering = self.below(self._tokens(positions).expand(rows, -1))
+        sizes: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            seen = self.above(entering)
+        return sum(sizes.values()) + seen.nbytes  # storages are told apart by where they lie while the graph is there
+
+    def _tokens(self, positions: int) -> torch.Tensor:
+        """Public token ids, (1, positions)."""
+        return torch.arange(positions)[None] % self.head.shape[0]
+
     def _require_slopes(self) -> None:
-        """Refuse, on public tokens, what would be noised without being trained."""
-        ids = torch.arange(_PROBE)[None] % self.head.shape[0]  # (1, P)
+        """Refuse, on public tokens, what would be noised without being trained, or remembers what it read before."""
+        entering = self.below(self._tokens(_PROBE))
+        with torch.no_grad():
+            first = self.above(entering)
+            self.above(self.below(self._tokens(3 * _PROBE)))
+            if not torch.equal(first, self.above(entering)):
+                raise AssetError("what this model computes depends on what it read before; choose another --model")
         with torch.enable_grad():
-            seen = self.above(self.below(ids))  # (1, P, H)
+            seen = self.above(entering)  # (1, P, H)
             scores = torch.nn.functional.linear(seen, self.head, self.head_bias).float()  # (1, P, V)
             scores.square().mean().backward()
         idle = sum(matrix.grad is None for matrix in self._corrections.values())
@@ -246,6 +277,18 @@ def _layers(model: Any) -> tuple[str, torch.nn.ModuleList]:
         if isinstance(part, torch.nn.ModuleList) and len(part) == count:
             return name, part
     raise AssetError("this model has no list of decoder layers that can be cut; choose another --model")
+
+
+def _require_own(model: Any, parts: Mapping[str, torch.nn.Module]) -> None:
+    """Refuse tensors that trained and frozen parts share: trained, they would be two."""
+    trained = {id(one) for part in parts.values() for one in part.parameters()}
+    for name, module in model.named_modules():
+        frozen = not any(f"{name}.".startswith(f"{part}.") for part in parts if part) and "" not in parts
+        if frozen and any(id(one) in trained for one in module.parameters(recurse=False)):
+            raise AssetError(
+                "layers that would be trained share numbers with what stays frozen; leave out --tuned-layers to train "
+                "the whole model, use --tuned-weights whole or low-rank, or choose another --model"
+            )
 
 
 def _upper(model: Any, path: str, trained: int) -> list[str]:

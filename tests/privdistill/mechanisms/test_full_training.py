@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from privdistill.accounting.budget import Sampling
-from privdistill.errors import AssetError, ConfigError, MechanismError, PrivacyError
+from privdistill.errors import MechanismError
 from privdistill.mechanisms import dpsgd
 from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.dpsgd import clip_and_sum
-from privdistill.mechanisms.finetuning import release_adapter, require_trainable
 from privdistill.mechanisms.release import FinetuneRequest, MechanismRecord
 from privdistill.mechanisms.tail_loss import TailLoss
-from privdistill.models.adaptation.low_rank import merged, round_maps
+from privdistill.models.adaptation.low_rank import merged
 from privdistill.models.adaptation.tail import Tail
-from tests.privdistill.families import FAMILIES, ToyModel, make_network
+from tests.privdistill.families import FAMILIES, make_network
 from tests.privdistill.mechanisms.test_every_family import matrices_of, plain_losses
 from tests.privdistill.mechanisms.test_finetuning import (
     BOUND,
@@ -246,63 +244,48 @@ def test_weights_of_two_bytes_have_corrections_of_four(folder: Path) -> None:
     assert {one.dtype for one in tuned.parameters()} == {torch.bfloat16}
 
 
-# ------------------------------------------------------------------------------------------ refused by public facts
+# -------------------------------------------------------------------------------------------- the head, and shapes
 
 
-def refused(folder: Path, request: FinetuneRequest, network: Any) -> None:
-    model, (units, encoded) = ToyModel(network), corpus(4)
-    release_adapter(
-        units, encoded, request, model, noise_multiplier=1.0, sampling=Sampling(0.5, 1),
-        charge=lambda record: pytest.fail("charged"), kept=lambda record: None, checkpoints=Checkpoints(folder),
-    )  # fmt: skip
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_bias_of_the_head_is_trained_and_not_only_noised(family: str) -> None:
+    network = make_network(family, tied=False)
+    head = network.get_output_embeddings()
+    head.bias = torch.nn.Parameter(torch.randn(head.out_features, generator=torch.Generator().manual_seed(3)))
+    units, encoded = corpus(8)
+    loss = loss_of(family, units, encoded, FULL, network)
+    name = next(name for name, one in network.named_parameters() if one is head.bias)
+    wanted = plain_losses(merged(network, matrices_of(loss)), units, encoded)
+    found = {low: loss(loss.module, np.array([low])) for [(low, _)] in loss.passes(units.spans())}
+    assert {low: one.item() for low, one in found.items()} == pytest.approx(wanted, rel=1e-4)
+    sum(found.values(), torch.zeros(())).backward()
+    gradient = loss._tail.matrices[name].grad
+    assert gradient is not None
+    assert float(gradient.abs().max()) > 0
 
 
-def test_eight_bits_are_no_numbers_that_could_be_trained(folder: Path) -> None:
-    network = make_network("llama")
-    round_maps(network)
-    with pytest.raises(AssetError, match="--base-weights full"):
-        refused(folder, FULL, network)
+@pytest.mark.parametrize("request_", [FULL, UPPER], ids=["all", "upper"])
+def test_a_pass_has_the_rows_of_its_unit_and_no_more(
+    request_: FinetuneRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, encoded = corpus(12, 3)
+    loss = loss_of("llama", units, encoded, request_)
+    rows: list[int] = []
+    real = Tail.above
+    monkeypatch.setattr(Tail, "above", lambda self, entering: rows.append(len(entering)) or real(self, entering))
+    for [(low, high)] in loss.passes(units.spans()):
+        loss(loss.module, np.arange(low, high))
+        assert rows.pop() == high - low == 3
 
 
-def test_a_shortlist_needs_a_frozen_head(folder: Path) -> None:
-    with pytest.raises(PrivacyError, match="drop --vocabulary-shortlist"):
-        refused(folder, replace(FULL, shortlist=np.arange(30)), make_network("llama"))
-    require_trainable(replace(UPPER, shortlist=np.arange(30)), ToyModel(make_network("llama")), 1)
-
-
-def test_a_tensor_that_takes_no_part_is_not_noised_in_silence(folder: Path) -> None:
-    network = make_network("llama")
-    network.model.register_parameter("unused", torch.nn.Parameter(torch.zeros(3), requires_grad=False))
-    with pytest.raises(AssetError, match=r"1 of \d+ tensors of this model take no part"):
-        refused(folder, FULL, network)
-
-
-def test_a_rank_and_full_training_exclude_each_other(folder: Path) -> None:
-    for wrong in (replace(FULL, rank=2), replace(REQUEST, layers=None), replace(REQUEST, rank=None, layers=None)):
-        with pytest.raises(AssetError, match="expected full training"):
-            refused(folder, wrong, make_network("llama"))
-
-
-def test_what_lies_below_the_cut_must_not_depend_on_batch_mates(folder: Path) -> None:
-    """A mixture of experts below is computed for many records together; where nothing is cut off, none is."""
-    from tests.privdistill.models.adaptation.test_locality import mixture
-
-    with pytest.raises(AssetError, match="depends on the records beside it"):
-        refused(folder, replace(UPPER, layers=1), mixture("grouped_mm"))
-
-
-def test_memory_of_all_logits_of_a_unit_is_reckoned_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = ToyModel(make_network("llama"))
-    from privdistill.mechanisms import finetuning
-
-    asked: list[tuple[object, ...]] = []
-    real = finetuning._require_memory
-    monkeypatch.setattr(finetuning, "_require_memory", lambda *given: asked.append(given) or real(*given))
-    for bound in (1, 4):
-        require_trainable(FULL, model, bound)
-    (many, way, one), (same, _, four) = asked
-    assert (way, many) == ("alone", same)
-    assert four == 4 * one > 0
-    monkeypatch.setattr(finetuning, "memory", lambda: 10)
-    with pytest.raises(ConfigError, match="--tuned-layers"):
-        require_trainable(FULL, model, 1)
+@pytest.mark.parametrize("request_", [FULL, UPPER], ids=["all", "upper"])
+def test_layers_that_are_computed_twice_are(request_: FinetuneRequest) -> None:
+    counts = []
+    for again in (False, True):
+        loss = loss_of("llama", *corpus(4), replace(request_, recompute=again))
+        seen = [0]
+        layer = loss._tail._above.layers[-1]
+        layer.mlp.register_forward_hook(lambda *given, seen=seen: seen.__setitem__(0, seen[0] + 1))
+        loss(loss.module, np.array([next(iter(loss.passes([(0, 1), (1, 2)])))[0][0]])).sum().backward()
+        counts.append(seen[0])
+    assert counts == [1, 2]

@@ -227,7 +227,7 @@ def test_what_does_not_fit_one_by_one_may_fit_as_a_sum(monkeypatch: pytest.Monke
     monkeypatch.setattr(finetuning, "memory", lambda: there)
     finetuning._require_memory(cells, "ghost")
     with pytest.raises(ConfigError, match="--tuned-layers"):
-        finetuning._require_memory(cells, "ghost", kept=cells // 2)
+        finetuning._require_memory(cells, "ghost", held=1)
     with pytest.raises(ConfigError, match="--tuned-layers"):
         finetuning._require_memory(cells, "per-unit")
 

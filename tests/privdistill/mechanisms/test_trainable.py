@@ -4,7 +4,9 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,10 +36,12 @@ def test_activations_of_all_declared_records_are_refused_at_their_longest(
     """Sixteen numbers a position, also where the head is narrower; what the records are is not asked for."""
     model = ToyModel(make_network(family).to(kind))
     positions = finetuning._positions(REQUEST, model)
-    gradients = finetuning._require_memory(
-        sum(one.numel() for one in require_trainable(REQUEST, model, 1)[0].matrices.values()), "per-unit"
-    )
-    needed = 10**6 * positions * size + gradients
+    taken: list[float] = []
+    real = finetuning._require_memory
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "_require_memory", lambda *given: taken.append(real(*given)) or taken[-1])
+        require_trainable(REQUEST, model, 1)
+    needed = 10**6 * positions * size + taken[0]
     monkeypatch.setattr(finetuning, "memory", lambda: needed)
     require_trainable(REQUEST, model, 1, 10**6)
     monkeypatch.setattr(finetuning, "memory", lambda: needed - 1)
@@ -45,6 +49,40 @@ def test_activations_of_all_declared_records_are_refused_at_their_longest(
     said = f"about 1,000,000 declared records of up to {positions} positions"
     with pytest.raises(ConfigError, match=re.escape(said) + ".*lower --max-tokens"):
         require_trainable(REQUEST, model, 1, 10**6)
+
+
+@pytest.mark.parametrize("bound", [1, 4])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"rank": None}, {"rank": None, "full": True}, {"rank": None, "full": True, "layers": None}],
+    ids=["low-rank", "whole", "full", "everything"],
+)
+def test_what_a_pass_of_the_longest_records_holds_is_reckoned_with(
+    more: dict[str, Any], bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Persons of many records pass together, and whether a run ends must not depend on how long records are."""
+    model, asked = ToyModel(make_network("llama")), list[tuple[Any, ...]]()
+    real = finetuning._require_memory
+    monkeypatch.setattr(finetuning, "_require_memory", lambda *given: asked.append(given) or real(*given))
+    request = replace(REQUEST, **more)
+    require_trainable(request, model, bound)
+    ((_, way, held),) = asked
+    units, encoded = corpus(64, bound)
+    tokens = tuple(np.arange(2, 40) for _ in encoded.tokens)
+    loss = loss_of("llama", units, replace(encoded, tokens=tokens), request, model.network)
+    seen = dict[int, int]()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            seen[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    part = next(iter(loss.passes(units.spans())))
+    records = np.concatenate([np.arange(*span) for span in part])
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = loss(loss.module, records)
+    assert (way == "alone") == bool(more.get("full"))
+    assert 0 < sum(seen.values()) + kept.nbytes <= held
 
 
 def test_what_is_kept_is_at_most_what_was_reckoned_with() -> None:

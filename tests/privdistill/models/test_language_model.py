@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from privdistill.config import Performance, RunConfig
 from privdistill.errors import AssetError, ConfigError
 from privdistill.features.fields import divided
+from privdistill.machine import memory
 from privdistill.models import language_model
 from privdistill.models.guidance import Guidance
 from privdistill.models.language_model import LanguageModel
@@ -191,6 +192,8 @@ def test_a_model_whose_layers_lie_on_disk_writes_the_same(
             for one in (model, other)
         ]
         assert adapted[0] == adapted[1] != written[0]
+        with pytest.raises(ConfigError, match="adapted before"):
+            other.adapted(corrections).adapted(corrections)
         after = other.sample(prompts, max_new_tokens=6, rng=np.random.default_rng(4), **_SETTINGS)
         assert after == written[1], "the public model is what it was"
     else:
@@ -205,6 +208,7 @@ def test_where_weights_may_lie(tiny_language_model: Path) -> None:
     assert language_model._placement(Performance()) == {}
     placed = language_model._placement(Performance(device_map="auto"))
     assert placed["device_map"] == "auto"
+    assert placed["max_memory"]["cpu"] <= (memory() or 0) / 2, "the rest is for everything that is not the model"
     assert Path(placed["offload_folder"]).is_dir()
     fits = LanguageModel.load(tiny_language_model, model_id="tiny", performance=Performance(device_map="auto"))
     assert len(fits.sample(["a"], max_new_tokens=3, rng=np.random.default_rng(0), **_SETTINGS)) == 1

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,6 +101,31 @@ def test_every_number_may_be_trained(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert moved == trained
     assert asked[1].layers == layers
     assert charged[1].dimension == charged[1].steps * sum(before[name].size for name in trained)
+
+
+def test_what_is_foreseen_is_what_is_asked_for_but_for_what_nobody_knows_yet(bench: Bench) -> None:
+    """What is refused before the charge has to be what would be refused after it."""
+    models = Models(bench.encoder, bench.model, ())
+    for weights in ("low-rank", "whole", "full"):
+        task = Task(True, ("a", "b"), None, {}, "remarks", 12, 100, 8.0, 1e-6, tuned_weights=weights, recompute=True)
+        context = Context(
+            task, {STATISTIC: 1.0}, bench.encoder, bench.model, PERFORMANCE, np.random.default_rng(0), lambda *_: None
+        )
+        release = Release({"count": np.array([30.0, 50.0])}, {}, RECORD, ("a", "b"))
+        asked = finetune.request_for(context, make_ground(context), release)
+        (foreseen,) = FinetuneRecipe().foreseen(task, models)
+        assert asked.classes.names == foreseen.classes.names
+        known = {"classes": foreseen.classes, "expected_units": 1.0}
+        assert replace(asked, **known) == replace(foreseen, **known)
+
+
+def test_rates_of_weights_follow_the_width_of_any_kind_of_configuration() -> None:
+    import transformers as tf
+
+    nested = tf.Gemma3Config(text_config={"hidden_size": 288})
+    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, tuned_weights="full")
+    model = SimpleNamespace(body=SimpleNamespace(config=nested))
+    assert finetune._learning_rate(task, model) == 2 * finetune._LEARNING_RATES["full"]
 
 
 def test_the_cells_of_full_training_are_those_of_the_embedded_model() -> None:

@@ -11,10 +11,11 @@ import torch
 from privdistill.errors import AssetError, ConfigError
 from privdistill.models.adaptation.locality import require_local
 from privdistill.models.adaptation.low_rank import merged
-from privdistill.models.adaptation.placement import corrected, is_spread, settled
+from privdistill.models.adaptation.placement import corrected, in_memory, is_spread, settled
 from privdistill.models.adaptation.tail import Tail
 from tests.privdistill.families import FAMILIES, VOCABULARY, make_network
 from tests.privdistill.mechanisms.test_finetuning import REQUEST, corpus, loss_of, train
+from tests.privdistill.models.adaptation.test_locality import mixture
 
 
 def spread(family: str, folder: Path, *, tied: bool = True, kept: bool = False) -> Any:
@@ -113,6 +114,35 @@ def test_corrections_that_do_not_fit_or_change_nothing_are_refused(tmp_path: Pat
         with pytest.raises(ConfigError, match=said), corrected(far, wrong):
             pass
     assert not any(part._forward_hooks for part in far.modules())
+
+
+def test_a_spread_mixture_of_experts_is_refused_as_one_in_memory_is(tmp_path: Path) -> None:
+    from accelerate import disk_offload
+
+    far = disk_offload(mixture("grouped_mm"), str(tmp_path), execution_device=torch.device("cpu"))
+    with pytest.raises(AssetError, match="depends on the records beside it"):
+        require_local(Tail(far, 2, 2))
+
+
+def test_bytes_in_memory_are_those_that_wait_there_too(tmp_path: Path) -> None:
+    network = make_network("llama")
+    everything = sum(one.nbytes for one in network.parameters())
+    assert in_memory(network) == everything
+    far = spread("llama", tmp_path, kept=True)
+    layers = [sum(one.nbytes for one in layer.parameters()) for layer in network.model.layers]
+    assert in_memory(far) == everything - layers[0] - layers[2]
+    tail = Tail(far, 1, 2)
+    head = network.lm_head.weight.nbytes
+    assert tail.copied == layers[2] + network.model.norm.weight.nbytes + head
+    assert Tail(network, 1, 2).copied == 0
+
+
+def test_maps_that_are_called_by_keyword_compute_with_their_corrections_too(tmp_path: Path) -> None:
+    far = spread("llama", tmp_path)
+    part = far.get_submodule("model.layers.2.mlp.up_proj")
+    given = torch.ones(1, 2, 16)
+    with torch.no_grad(), corrected(far, {"model.layers.2.mlp.up_proj": np.ones((24, 2))}):
+        assert torch.equal(part(input=given), part(given))
 
 
 def test_full_training_needs_the_model_in_memory(tmp_path: Path) -> None:
