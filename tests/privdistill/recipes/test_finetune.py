@@ -1,7 +1,7 @@
 """Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,7 +116,7 @@ def test_what_is_foreseen_is_what_is_asked_for_but_for_what_nobody_knows_yet(ben
         (foreseen,) = FinetuneRecipe().foreseen(task, models)
         assert asked.classes.names == foreseen.classes.names
         known = {"classes": foreseen.classes, "expected_units": 1.0}
-        assert replace(asked, **known) == replace(foreseen, **known)
+        assert astuple(replace(asked, **known)) == astuple(replace(foreseen, **known))
 
 
 def test_rates_of_weights_follow_the_width_of_any_kind_of_configuration() -> None:
