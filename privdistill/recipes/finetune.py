@@ -81,6 +81,8 @@ _HOPELESS = 10.0
 _SHORT = (8192, 0.65, 0.36)
 """Tokens, time of a step and gain per token of held-out film reviews beside the whole vocabulary, one measurement each:
 benchmarks/results/dpsgd_shortlist.json."""
+_BYTES_A_NUMBER = {"whole": 56, "full": 72}
+"""Of each trained number: itself, its sum and noise in double precision, Adam, a checkpoint; in `full`, a gradient."""
 _TWICE_TIME, _TWICE_MEMORY = (1.2, 1.3), (0.55, 0.82)
 """Private step with gradient checkpointing over that without, least and most of five points, each measured once:
 benchmarks/results/dpsgd_memory.json. Memory is what a step adds to what the process held before it."""
@@ -178,6 +180,11 @@ def _remarks(task: Task, noise_multiplier: float) -> Iterator[str]:
         yield (
             f"that is louder than any noise that was tried with adapters; {_LOUD} times left {_LEFT} of what is learnt "
             "under little noise. Recipe `distribution` asks for far less"
+        )
+    if task.tuned_weights in _BYTES_A_NUMBER:
+        yield (
+            f"{_cells(task):,} trained numbers of the embedded model take about "
+            f"{_cells(task) * _BYTES_A_NUMBER[task.tuned_weights] / 1e9:.2g} GB more"
         )
     if (task.tuned_layers or _LAYERS, task.tuned_weights) != (_LAYERS, "low-rank"):
         yield f"how long this takes was measured for low-rank adapters in {_LAYERS} layers only"

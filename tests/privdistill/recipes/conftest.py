@@ -15,7 +15,7 @@ from privdistill.models.encoder import SentenceEncoder
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.tokenizer import ModelTokenizer
 from privdistill.planning import make_plan
-from privdistill.recipes import distribution
+from privdistill.recipes import distribution, finetune
 from privdistill.recipes.base import Context, Rows, converse
 
 PERFORMANCE = Performance(dtype="float32", batch_size=64, pool_factor=1.5)
@@ -91,3 +91,11 @@ def small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """An untrained model writes as long as it may: keep its zero-shot pool small."""
     monkeypatch.setattr(distribution, "_PUBLIC_TEXTS", (48, 48))
     monkeypatch.setattr(distribution, "_PUBLIC_TOKENS", 12)
+
+
+@pytest.fixture
+def small_training(small_pool: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model has two layers, and a few steps are enough to see that they are taken."""
+    monkeypatch.setattr(finetune, "_LAYERS", 1)
+    monkeypatch.setattr(finetune, "_EPOCHS", 1.0)
+    monkeypatch.setattr(finetune, "_POOL_TOKENS", 12)

@@ -1,9 +1,7 @@
 """Recipe `finetune` on tiny models, behind a real door: what is planned, charged, asked and written."""
 
-from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +12,9 @@ from privdistill.candidate import read_claim
 from privdistill.config import Performance, Privacy, RunConfig, Source, Synthesis
 from privdistill.errors import ConfigError, PrivacyError
 from privdistill.features.encoded import TextEncoder
+from privdistill.mechanisms import finetuning
 from privdistill.mechanisms.finetuning import require_trainable
 from privdistill.mechanisms.release import ExpertRequest, FinetuneRequest, Release, StatisticRequest
-from privdistill.models import language_model
 from privdistill.models.language_model import LanguageModel
 from privdistill.models.loading import Models
 from privdistill.planning import make_plan
@@ -32,13 +30,7 @@ from tests.conftest import toy_rows
 from tests.privdistill.planted import RECORD
 from tests.privdistill.recipes.conftest import PERFORMANCE, Bench
 
-
-@pytest.fixture(autouse=True)
-def _small(small_pool: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny model has two layers, and a few steps are enough to see that they are taken."""
-    monkeypatch.setattr(finetune, "_LAYERS", 1)
-    monkeypatch.setattr(finetune, "_EPOCHS", 1.0)
-    monkeypatch.setattr(finetune, "_POOL_TOKENS", 12)
+pytestmark = pytest.mark.usefixtures("small_training")
 
 
 def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
@@ -82,27 +74,6 @@ def test_the_statistic_is_measured_then_the_model_is_trained_and_writes(
     assert all(".1." in name for name in moved)
 
 
-@pytest.mark.parametrize("layers", [None, 1])
-def test_every_number_may_be_trained(bench: Bench, monkeypatch: pytest.MonkeyPatch, layers: int | None) -> None:
-    texts, labels = zip(*toy_rows(150), strict=True)
-    adapted: list[LanguageModel] = []
-    real = LanguageModel.adapted
-    monkeypatch.setattr(LanguageModel, "adapted", lambda *given: adapted.append(real(*given)) or adapted[-1])
-    rows, asked, charged = bench.run("finetune", texts, labels, tuned_weights="full", tuned_layers=layers)
-    assert len(rows.texts) == 12
-    before = {name: one.detach().float().numpy() for name, one in bench.model.network.named_parameters()}
-    (tuned,) = adapted
-    moved = {
-        name
-        for name, one in tuned.network.named_parameters()
-        if not np.array_equal(one.detach().float().numpy(), before[name])
-    }
-    trained = {name for name in before if layers is None or ".1." in name or name == "model.norm.weight"}
-    assert moved == trained
-    assert asked[1].layers == layers
-    assert charged[1].dimension == charged[1].steps * sum(before[name].size for name in trained)
-
-
 def test_what_is_foreseen_is_what_is_asked_for_but_for_what_nobody_knows_yet(bench: Bench) -> None:
     """What is refused before the charge has to be what would be refused after it."""
     models = Models(bench.encoder, bench.model, ())
@@ -117,53 +88,6 @@ def test_what_is_foreseen_is_what_is_asked_for_but_for_what_nobody_knows_yet(ben
         assert asked.classes.names == foreseen.classes.names
         known = {"classes": foreseen.classes, "expected_units": 1.0}
         assert astuple(replace(asked, **known)) == astuple(replace(foreseen, **known))
-
-
-def test_rates_of_weights_follow_the_width_of_any_kind_of_configuration() -> None:
-    import transformers as tf
-
-    nested = tf.Gemma3Config(text_config={"hidden_size": 288})
-    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, tuned_weights="full")
-    model = SimpleNamespace(body=SimpleNamespace(config=nested))
-    assert finetune._learning_rate(task, model) == 2 * finetune._LEARNING_RATES["full"]
-
-
-def test_the_cells_of_full_training_are_those_of_the_embedded_model() -> None:
-    """134,515,008 parameters, 3,540,096 in each of 30 layers, one matrix for embeddings and head."""
-    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, tuned_weights="full")
-    assert finetune._cells(task) == 134_515_008
-    assert finetune._cells(replace(task, tuned_layers=2)) == 2 * 3_540_096 + 576
-    assert finetune._cells(replace(task, tuned_weights="whole", tuned_layers=30)) == 30 * 3_538_944
-
-
-@pytest.mark.parametrize("weights", ["low-rank", "whole"])
-def test_a_model_of_which_a_part_lies_on_disk_is_trained_and_writes(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
-) -> None:
-    texts, labels = zip(*toy_rows(150), strict=True)
-    places = {"model.embed_tokens": "cpu", "model.layers.0": "disk", "model.layers.1": "disk", "model.norm": "cpu"}
-    places |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
-    monkeypatch.setattr(
-        language_model, "_placement", lambda performance: {"device_map": places, "offload_folder": str(tmp_path)}
-    )
-    spread = LanguageModel.load(bench.located, model_id="tiny", performance=PERFORMANCE)
-    assert {one.device.type for one in spread.body.parameters()} == {"cpu", "meta"}
-    written: dict[bool, int] = {}
-    real = LanguageModel.sample
-
-    def watched(self: LanguageModel, prompts: Sequence[str], **options: object) -> list[tuple[str, bool]]:
-        trained = self._corrections is not None
-        written[trained] = written.get(trained, 0) + len(prompts)
-        return real(self, prompts, **options)
-
-    monkeypatch.setattr(LanguageModel, "sample", watched)
-    monkeypatch.setattr(bench, "model", spread)
-    rows, asked, _ = bench.run("finetune", texts, labels, tuned_weights=weights)
-    assert len(rows.texts) == 12
-    assert written[True] > 0
-    assert written[False] > 0
-    assert [type(one) for one in asked] == [StatisticRequest, FinetuneRequest]
-    assert {one.device.type for one in spread.body.parameters()} == {"cpu", "meta"}, "it lies where it lay"
 
 
 @pytest.mark.parametrize("matcher", ["gradient", "metamodel", "trajectory"])
@@ -244,6 +168,9 @@ def test_what_is_trained_can_be_chosen_and_the_plan_says_what_it_costs_in_noise(
         )
         return "\n".join(make_plan(config).lines())
 
+    assert "134,515,008 trained numbers of the embedded model take about 9.7 GB more" in plan(tuned_weights="full")
+    copies = {"whole": finetuning._GHOSTLY_COPIES, "full": finetuning._COPIES_ALONE}
+    assert finetune._BYTES_A_NUMBER == {name: 4 * count for name, count in copies.items()}
     whole = plan(tuned_weights="whole", tuned_layers=2)
     assert "louder than any noise that was tried" in whole
     assert "measured for low-rank adapters in 1 layers only" in whole
