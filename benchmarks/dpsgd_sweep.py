@@ -228,13 +228,13 @@ def main() -> None:
     given = parser.parse_args()
     given.rank = given.rank if given.weights == "low-rank" else None
     given.layers = given.layers or (None if given.weights == "full" else finetune._LAYERS)
-    given.learning_rate = finetune._LEARNING_RATES[given.weights]
+    models = load_models(Synthesis(model=given.model), Performance(), lambda *said: None)
+    given.learning_rate = finetune.learning_rate(given.weights, given.layers, models.language_model)
     kept = json.loads(given.out.read_text()) if given.out.exists() else {}
     said = {name: str(value) for name, value in vars(given).items() if name not in ("out", "draws", "rates")}
     if kept.setdefault("given", said) != said:
         raise SystemExit(f"{given.out} was begun with other arguments; name another with --out")
     kept["circumstances"] = circumstances(Performance())
-    models = load_models(Synthesis(model=given.model), Performance(), lambda *said: None)
     out = measure(Stand(load(given.corpus), models, given), given.draws, kept, given.out)
     given.out.with_suffix(".md").write_text(markdown(out))
 

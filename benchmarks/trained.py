@@ -129,7 +129,7 @@ def request_for(
         shortlist=None,  # see `benchmarks.dpsgd_shortlist`
         max_grad_norm=finetune._MAX_GRAD_NORM,
         expected_units=expected_units,
-        learning_rate=finetune._LEARNING_RATES["low-rank" if rank else "whole"],
+        learning_rate=finetune.learning_rate("low-rank" if rank else "whole", layers, model),
     )
 
 

@@ -54,13 +54,11 @@ _BATCHES_PER_EPOCH = 14.0
 _UNKNOWN_SIZE_RATE = 0.06
 _LAYERS = 4
 _RANK = 8
-_LEARNING_RATES = {"low-rank": 1.5e-2, "whole": 3e-3, "full": 1e-3}
-"""Of Adam, which does not see the scale of what it is given. So few steps ask for large ones, and on public stand-ins
-the noise of epsilon 1 asked for no smaller ones than that of epsilon 8 (benchmarks/dpsgd.md)."""
-_WIDTH = 576
-"""Of the embedded model, for which these rates were chosen. What a step of Adam adds to an output grows with how many
-inputs there are, so the rate of weights themselves falls with the width, as that of hidden weights does in Yang et al.
-2022 (arXiv:2203.03466); one rate serves all of them. An adapter sees as many inputs as its rank has."""
+_LEARNING_RATES = {"low-rank": 1.5e-2, "whole": 3e-3, "full": 3e-3}
+"""Of Adam, which does not see the scale of what it is given, for so many layers of so wide a model. So few steps ask
+for large ones, and on public stand-ins the noise of epsilon 1 asked for no smaller ones than that of epsilon 8
+(benchmarks/dpsgd.md)."""
+_LAYERS_OF_RATES, _WIDTH = 4, 576
 _MAX_GRAD_NORM = 0.01
 """Far below any gradient: each is scaled to this norm, so there is no clip to tune (Bu, Wang, Zha & Karypis 2023,
 arXiv:2206.07136), and Adam does not see the scale."""
@@ -211,14 +209,21 @@ def _cells(task: Task) -> int:
     return layers * _CELLS_A_LAYER[task.tuned_weights] + full * _LAST_NORM + everything * _EMBEDDINGS
 
 
-def _learning_rate(task: Task, model: TunableModel) -> float:
-    """By what is trained, and for weights themselves by the width of the model."""
-    rate = _LEARNING_RATES[task.tuned_weights]
-    return (
-        rate
-        if task.tuned_weights == "low-rank"
-        else rate * _WIDTH / int(model.body.config.get_text_config().hidden_size)
-    )
+def _layers(task: Task) -> int | None:
+    """How many are trained; None: all, and what is around them."""
+    return task.tuned_layers or (None if task.tuned_weights == "full" else _LAYERS)
+
+
+def learning_rate(weights: str, layers: int | None, model: TunableModel) -> float:
+    """The rate of Adam: by what is trained, in how many layers, and for weights themselves by how wide a model is.
+
+    What a step adds to the activations grows with the number of layers that add to them, and in each with how many
+    inputs a map has, so rates fall with both; that of hidden weights falls so with the width in Yang et al. 2022
+    (arXiv:2203.03466), and one rate serves all numbers here. An adapter sees as many inputs as its rank has.
+    """
+    config = model.body.config.get_text_config()
+    rate = _LEARNING_RATES[weights] * _LAYERS_OF_RATES / (layers or int(config.num_hidden_layers))
+    return rate if weights == "low-rank" else rate * _WIDTH / int(config.hidden_size)
 
 
 def _of_options(task: Task) -> Iterator[str]:
@@ -270,7 +275,7 @@ def _request(
         name=GENERATOR,
         classes=rule,
         model=model.id,
-        layers=task.tuned_layers or (None if task.tuned_weights == "full" else _LAYERS),
+        layers=_layers(task),
         rank=_RANK if task.tuned_weights == "low-rank" else None,
         prompts=tuple(item_prompts(task.describe, word, task.fields) for word in words),
         end=_line_end(model),
@@ -278,7 +283,7 @@ def _request(
         shortlist=shortlist,
         max_grad_norm=_MAX_GRAD_NORM,
         expected_units=expected_units,
-        learning_rate=_learning_rate(task, model),
+        learning_rate=learning_rate(task.tuned_weights, _layers(task), model),
         recompute=task.recompute,
         full=task.tuned_weights == "full",
     )

@@ -219,8 +219,8 @@ def test_the_shortlist_is_read_off_the_public_ground_whatever_was_released(bench
     asked = finetune.request_for(whole, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b")))
     assert asked.rank is None
     width = bench.model.network.config.hidden_size
-    assert asked.learning_rate == finetune._LEARNING_RATES["whole"] * 576 / width
-    assert first.learning_rate == finetune._LEARNING_RATES["low-rank"]
+    assert asked.learning_rate == pytest.approx(3e-3 * 4 * 576 / width), "of one layer"
+    assert first.learning_rate == 1.5e-2 * 4
     full = replace(context, task=replace(task, tuned_weights="full", vocabulary_shortlist=None))
     asked = finetune.request_for(full, ground, Release({"count": counts[0]}, {}, RECORD, ("a", "b")))
     assert (asked.layers, asked.rank, asked.full) == (None, None, True)

@@ -42,10 +42,15 @@ def test_every_number_may_be_trained(bench: Bench, monkeypatch: pytest.MonkeyPat
 
 
 def test_rates_of_weights_follow_the_width_of_any_kind_of_configuration() -> None:
-    nested = transformers.Gemma3Config(text_config={"hidden_size": 288})
-    task = Task(True, ("a", "b"), None, {}, None, 12, 100, 8.0, 1e-6, tuned_weights="full")
-    model = SimpleNamespace(body=SimpleNamespace(config=nested))
-    assert finetune._learning_rate(task, model) == 2 * finetune._LEARNING_RATES["full"]
+    nested = transformers.Gemma3Config(text_config={"hidden_size": 288, "num_hidden_layers": 8})
+    plain = transformers.LlamaConfig(hidden_size=576, num_hidden_layers=30)
+    wide, embedded = (SimpleNamespace(body=SimpleNamespace(config=one)) for one in (nested, plain))
+    for layers in (4, 16):
+        assert finetune.learning_rate("low-rank", layers, wide) == 1.5e-2 * 4 / layers
+        assert finetune.learning_rate("whole", layers, wide) == 2 * 3e-3 * 4 / layers
+        assert finetune.learning_rate("full", layers, embedded) == 3e-3 * 4 / layers
+    assert finetune.learning_rate("full", None, wide) == 3e-3
+    assert finetune.learning_rate("full", None, embedded) == pytest.approx(4e-4)
 
 
 def test_the_cells_of_full_training_are_those_of_the_embedded_model() -> None:
