@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -347,16 +348,16 @@ def test_a_run_killed_at_random_points_goes_on_where_it_was_persisted(folder: Pa
     assert Checkpoints(place).history("generator") == (0.7, 0.3, steps)
 
 
-def test_the_optimizer_goes_on_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without noise and sampling in the way: two halves are the whole."""
+def halves_make_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> bool:
+    """Without noise and sampling in the way: whether a run stopped before its fourth save ends like another."""
     monkeypatch.setattr(dpsgd, "poisson_sample", lambda units, rate: np.arange(units))
-    quiet = {"noise": 1e-12}
-    whole = train(folder, steps=6, **quiet)
+    quiet = {"noise": 1e-12, "steps": 6, **given}
+    whole = train(folder, **quiet)
     half = folder / "half"
     half.mkdir()
     real, count = Checkpoints.save, 0
 
-    def stop(self: Checkpoints, *given: object) -> None:
+    def stop(self: Checkpoints, *given: Any) -> None:
         nonlocal count
         count += 1
         if count == 4:
@@ -366,11 +367,14 @@ def test_the_optimizer_goes_on_too(folder: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(half, steps=6, **quiet)
+            train(half, **quiet)
     assert Checkpoints(half).history("generator") == (1e-12, 0.3, 3)
-    again = train(half, steps=6, **quiet)
-    for name, matrix in whole.payload.items():
-        assert np.allclose(again.payload[name], matrix, atol=1e-4)
+    again = train(half, **quiet, charge=lambda record: pytest.fail("charged twice"))
+    return all(np.allclose(again.payload[name], matrix, atol=1e-4) for name, matrix in whole.payload.items())
+
+
+def test_the_optimizer_goes_on_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert halves_make_the_whole(folder, monkeypatch)
 
 
 def test_a_checkpoint_of_other_terms_or_a_damaged_one_is_refused(folder: Path) -> None:

@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from privdistill.errors import MechanismError
-from privdistill.mechanisms import dpsgd
-from privdistill.mechanisms.checkpoints import Checkpoints
 from privdistill.mechanisms.dpsgd import clip_and_sum
 from privdistill.mechanisms.release import FinetuneRequest, MechanismRecord
 from privdistill.mechanisms.tail_loss import TailLoss
@@ -23,6 +20,7 @@ from tests.privdistill.mechanisms.test_finetuning import (
     REQUEST,
     corpus,
     folder,
+    halves_make_the_whole,
     how_far_a_unit_moves_the_sum,
     loss_of,
     train,
@@ -211,28 +209,7 @@ def test_computing_layers_twice_changes_no_bit_of_a_gradient() -> None:
 
 
 def test_halves_make_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was cut short and taken up ends where an uninterrupted one does: weights, optimizer and charge."""
-    monkeypatch.setattr(dpsgd, "poisson_sample", lambda units, rate: np.arange(units))
-    quiet: dict[str, Any] = {"noise": 1e-12, "steps": 4, "units": corpus(8), "request": FULL}
-    whole = train(folder, **quiet)
-    half = folder / "half"
-    half.mkdir()
-    real, count = Checkpoints.save, 0
-
-    def stop(self: Checkpoints, *given: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise KeyboardInterrupt
-        real(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(half, **quiet)
-    again = train(half, **quiet, charge=lambda record: pytest.fail("charged twice"))
-    for name, matrix in whole.payload.items():
-        assert np.allclose(again.payload[name], matrix, atol=1e-4)
+    assert halves_make_the_whole(folder, monkeypatch, units=corpus(8), request=FULL)
 
 
 def test_weights_of_two_bytes_have_corrections_of_four(folder: Path) -> None:
