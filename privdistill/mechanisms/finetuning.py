@@ -40,8 +40,8 @@ _COPIES = 1.4
 """Gradients of all parameters, room for those of one to be gathered by unit, and a sum in double precision."""
 _GHOSTLY_COPIES = 14
 """Trained numbers, a copy of them, their sums in double precision, noise, and what Adam and a checkpoint keep."""
-_COPIES_ALONE = 18
-"""The same, one gradient, and the tensors that compute."""
+_COPIES_ALONE = 22
+"""The same, one gradient, the tensors that compute, and what a resumed run reads."""
 _LOGITS = 3
 """Logits, their slopes and the probabilities in between."""
 

@@ -37,6 +37,8 @@ ROWS = 32
 GRID = 8
 _PROBE = 12
 _TOLERANCE = 0.02
+_LOOKED_AT = 512
+"""Most positions of a probe for memory; what longer rows hold grows with their length, attention included."""
 _REENTRANT = True
 
 
@@ -189,8 +191,9 @@ class Tail:
 
     def held(self, positions: int) -> int:
         """Bytes that one row of so many positions holds from its forward to its backward pass."""
-        one, two = (self._held(rows, positions) for rows in (1, 2))
-        return two - one  # what both hold is no row's
+        looked_at = min(positions, _LOOKED_AT)
+        one, two = (self._held(rows, looked_at) for rows in (1, 2))
+        return -(-(two - one) * positions // looked_at)  # what both hold is no row's
 
     def _held(self, rows: int, positions: int) -> int:
         entering = self.below(self._tokens(positions).expand(rows, -1))

@@ -13,6 +13,7 @@ import torch
 from privdistill.errors import ConfigError, PrivacyError
 from privdistill.mechanisms import finetuning
 from privdistill.mechanisms.finetuning import require_trainable
+from privdistill.models.adaptation import tail as tail_module
 from privdistill.models.adaptation.tail import ROWS
 from tests.privdistill.families import ToyModel, make_network
 from tests.privdistill.mechanisms.test_finetuning import REQUEST, corpus, folder, loss_of, train
@@ -83,6 +84,13 @@ def test_what_a_pass_of_the_longest_records_holds_is_reckoned_with(
         kept = loss(loss.module, records)
     assert (way == "alone") == bool(more.get("full"))
     assert 0 < sum(seen.values()) + kept.nbytes <= held
+
+
+def test_what_long_rows_hold_is_reckoned_from_shorter_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    tail = loss_of("llama", *corpus(2))._tail
+    whole = tail.held(48)
+    monkeypatch.setattr(tail_module, "_LOOKED_AT", 16)
+    assert tail.held(48) == pytest.approx(whole, rel=0.05)
 
 
 def test_what_is_kept_is_at_most_what_was_reckoned_with() -> None:
