@@ -16,9 +16,8 @@ SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*$")
 _INNER_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]]*")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _PREAMBLE = re.compile(
-    r"^\W*(here('s| is| are)\b.{0,40}\b(review|question|example|text|list|sentence|message|some|one|the|a)\b"
-    r"|sure\b|certainly\b|examples?\s+(of|for|from)\b|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)"
-    r"|(examples?|sentence|original|original text|review|question|answer|note|text|title|category|topic|keyword"
+    r"^\W*(here('s| is| are)\b|sure\b|certainly\b|examples?\b|of course[,!]|as an ai\b|i('m| am) (sorry|an ai)"
+    r"|(sentence|original|original text|review|question|answer|note|text|title|category|topic|keyword"
     r"|output|input|user|assistant|positive|negative|summary|response|ex|q|a)\s*\d*\s*[:)\]]"
     r"|the (following|above|given|original) (is|are|text|sentence|list|review|question|example)\b)",
     re.IGNORECASE,
